@@ -1,1 +1,18 @@
-//! exchange
+//! The minds of broker and proxy, sans-IO: [`dispatch`] brings every request to a server and every reply to its client,
+//! [`routing`] brings every publication to whom it may concern.
+//!
+//! A message passes through as an input, and what is to be done about it comes back as effects; the node's roles carry them out.
+//! This crate must not know a socket, a clock, a disk, a thread or a source of randomness: time enters as [`Now`]. The same
+//! inputs at the same times give the same effects, so that a simulator can drive it from a seed.
+
+pub mod constants;
+mod counters;
+pub mod dispatch;
+pub mod routing;
+
+pub use dispatch::{
+    ConnectionId, Dispatch, DispatchCounters, DispatchEffect, DispatchInput, DispatchSettings,
+};
+pub use routing::{Delivery, Routing, RoutingCounters, RoutingInput, RoutingSettings, SubscriberId};
+
+pub use papo_protocol::time::Now;

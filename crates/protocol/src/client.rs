@@ -1,24 +1,53 @@
 //! The client's side: requests as papo's own clients write them, replies and publications as they read them (leniently, so that
 //! they also work against foreign servers).
 
-use crate::codec::{DecodeError, Encoding, Limits};
+use crate::codec::{Base64Url, DecodeError, Encoding, Limits, decode, encode};
+use crate::envelope::Fields;
 use crate::identity::Identity;
 use crate::lamport::Lamport;
-use crate::time::UnixMillis;
+use crate::time::{SentTimestamp, TimestampStyle, UnixMillis};
 use crate::value::Value;
 use bytes::Bytes;
 
-/// Writes `{service, data: {...fields, timestamp, clock}, timestamp, clock}`. With `id`, adds `papo_id`.
+/// Writes `{service, data: {...fields, timestamp, clock}, timestamp, clock}`. With `id`, adds `papo_id` (in JSON a UUID without hyphens).
 #[must_use]
 pub fn write_request(
-    _service: &str,
-    _fields: &[(&str, &str)],
-    _id: Option<[u8; 16]>,
-    _clock: Lamport,
-    _at: UnixMillis,
-    _encoding: Encoding,
+    service: &str,
+    fields: &[(&str, &str)],
+    id: Option<[u8; 16]>,
+    clock: Lamport,
+    at: UnixMillis,
+    encoding: Encoding,
 ) -> Bytes {
-    todo!()
+    let text = |text: &str| Value::Text(text.to_owned());
+    let mut data: Vec<_> = fields.iter().map(|(name, value)| ((*name).to_owned(), text(value))).collect();
+    if let Some(id) = id {
+        let id = match encoding {
+            Encoding::MessagePack => Value::Bytes(Bytes::copy_from_slice(&id)),
+            Encoding::Json => Value::Text(Identity(id).to_string()),
+        };
+        data.push(("papo_id".to_owned(), id));
+    }
+    write_data(service, data, clock, at, encoding)
+}
+
+/// As [`write_request`], with fields of any type.
+pub(crate) fn write_data(
+    service: &str,
+    mut data: Vec<(String, Value)>,
+    clock: Lamport,
+    at: UnixMillis,
+    encoding: Encoding,
+) -> Bytes {
+    let stamps = || {
+        let timestamp = TimestampStyle::Seconds.render(at);
+        [("timestamp".to_owned(), timestamp), ("clock".to_owned(), Value::Int(clock.get().into()))]
+    };
+    data.extend(stamps());
+    let mut whole =
+        vec![("service".to_owned(), Value::Text(service.to_owned())), ("data".to_owned(), Value::Map(data))];
+    whole.extend(stamps());
+    encode(&Value::Map(whole), encoding).into()
 }
 
 /// A reply as a client reads it.
@@ -46,14 +75,22 @@ pub struct Failure {
 impl ReadReply {
     /// Names under the first of these keys that holds a list of texts.
     #[must_use]
-    pub fn names(&self, _keys: &[&str]) -> Vec<String> {
-        todo!()
+    pub fn names(&self, keys: &[&str]) -> Vec<String> {
+        let texts = |key: &&str| -> Option<Vec<String>> {
+            self.data.get(key)?.as_list()?.iter().map(|item| item.to_text().map(String::from)).collect()
+        };
+        keys.iter().find_map(texts).unwrap_or_default()
     }
 
     /// The messages of a history reply (`messages` or `publications`), unreadable entries left out.
     #[must_use]
     pub fn messages(&self) -> Vec<ReadMessage> {
-        todo!()
+        let list = ["messages", "publications"].iter().find_map(|key| self.data.get(key)?.as_list());
+        let readable = |entry: &Value| {
+            let fields = Fields::of(entry.as_map()?);
+            fields.find(MESSAGE).map(|_| read_message(&fields))
+        };
+        list.unwrap_or_default().iter().filter_map(readable).collect()
     }
 }
 
@@ -76,18 +113,88 @@ pub struct ReadMessage {
     pub message_id: Option<Identity>,
 }
 
+/// The text of a message, in every dialect.
+const MESSAGE: &[&str] = &["message", "msg", "content"];
+
 /// Reads a reply.
 ///
 /// # Errors
 /// When it is neither MessagePack nor JSON, or no map.
-pub fn read_reply(_bytes: &[u8], _limits: &Limits) -> Result<ReadReply, DecodeError> {
-    todo!()
+pub fn read_reply(bytes: &[u8], limits: &Limits) -> Result<ReadReply, DecodeError> {
+    let whole = decode_map(bytes, limits)?;
+    let data = match whole.get("data") {
+        Some(data @ Value::Map(entries)) if !entries.is_empty() => data,
+        _ => &whole,
+    };
+    let clock = Fields::of(whole.as_map().unwrap_or_default()).clock().0;
+    Ok(ReadReply { clock, failure: read_failure([data, &whole]), data: data.clone() })
 }
 
 /// Reads a publication's body.
 ///
 /// # Errors
 /// When it is neither MessagePack nor JSON, or no map.
-pub fn read_publication(_body: &[u8], _limits: &Limits) -> Result<ReadMessage, DecodeError> {
-    todo!()
+pub fn read_publication(body: &[u8], limits: &Limits) -> Result<ReadMessage, DecodeError> {
+    let whole = decode_map(body, limits)?;
+    Ok(read_message(&Fields::of(whole.as_map().unwrap_or_default())))
 }
+
+fn decode_map(bytes: &[u8], limits: &Limits) -> Result<Value, DecodeError> {
+    match decode(bytes, limits)? {
+        (_, map @ Value::Map(_)) => Ok(map),
+        _ => Err(DecodeError::Malformed { what: "no map".to_owned(), place: "the start".to_owned() }),
+    }
+}
+
+/// What says failure: a `status` of `erro` and its kin; without a telling status `success: false`, or an `error`. A key is
+/// looked for in the first place, then in the next.
+fn read_failure(places: [&Value; 2]) -> Option<Failure> {
+    let find = |key: &str| places.iter().find_map(|place| place.get(key));
+    let text = |key: &str| find(key).and_then(Value::to_text).filter(|text| !text.is_empty());
+    let status = text("status").map(|status| status.to_lowercase());
+    let status_says = |words: &[&str]| {
+        status.as_ref().is_some_and(|status| words.iter().any(|word| status.starts_with(word)))
+    };
+    let failed = if status_says(&["err", "fail", "falh"]) {
+        true
+    } else if status_says(&["ok", "success", "sucesso"]) {
+        false
+    } else {
+        find("success") == Some(&Value::Bool(false)) || text("error").is_some()
+    };
+    failed.then(|| Failure {
+        code: text("code").map(String::from),
+        text: ["description", "message", "error", "status"]
+            .iter()
+            .find_map(|key| text(key))
+            .unwrap_or_default()
+            .into(),
+        retry: find("retry") == Some(&Value::Bool(true)),
+    })
+}
+
+fn read_message(fields: &Fields<'_>) -> ReadMessage {
+    let text = |names: &[&str]| fields.find(names).and_then(Value::to_text).map(String::from);
+    ReadMessage {
+        user: text(&["user", "src", "from", "username"]).unwrap_or_default(),
+        channel: text(&["channel", "topic"]),
+        dst: text(&["dst", "to"]),
+        message: text(MESSAGE).unwrap_or_default(),
+        at: fields.timestamp().and_then(SentTimestamp::read).and_then(|sent| sent.to_millis()),
+        clock: fields.clock().0,
+        message_id: fields.find(&["message_id"]).and_then(read_identity),
+    }
+}
+
+/// Sixteen bytes, or in JSON their base64url text, a UUID or hexadecimal digits.
+fn read_identity(value: &Value) -> Option<Identity> {
+    let sixteen = |bytes: &[u8]| bytes.try_into().ok().map(Identity);
+    match value {
+        Value::Bytes(bytes) => sixteen(bytes),
+        Value::Text(text) => Identity::parse(text).or_else(|| sixteen(&Base64Url::read(text)?)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

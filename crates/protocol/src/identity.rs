@@ -55,14 +55,38 @@ impl Identity {
     /// SHA-256 over the length-prefixed parts, cut to 16 bytes. The parts say what is done, by whom, to what, with which
     /// content, and the client's own id; so different content is never hidden by a reused id (design section 4).
     #[must_use]
-    pub fn of_content(service: &str, author: &str, target: &str, content: &[u8], client_id: &[u8; 16]) -> Self {
-        Self::hash(&[b"content", service.as_bytes(), author.as_bytes(), target.as_bytes(), content, client_id])
+    pub fn of_content(
+        service: &str,
+        author: &str,
+        target: &str,
+        content: &[u8],
+        client_id: &[u8; 16],
+    ) -> Self {
+        Self::hash(&[
+            b"content",
+            service.as_bytes(),
+            author.as_bytes(),
+            target.as_bytes(),
+            content,
+            client_id,
+        ])
     }
 
     /// The identity of a request whose client gave no id: derived from the key, which stays the same in every redispatch.
     #[must_use]
     pub fn of_key(key: RequestKey) -> Self {
         Self::hash(&[b"key", &key.to_bytes()])
+    }
+
+    /// Thirty-two hexadecimal digits, with or without a UUID's hyphens; `None` for any other text.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits: String = text.split('-').collect();
+        let hexadecimal = digits.len() == 32 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+        if !(hexadecimal && matches!(text.len(), 32 | 36)) {
+            return None;
+        }
+        u128::from_str_radix(&digits, 16).ok().map(|number| Self(number.to_be_bytes()))
     }
 
     fn hash(parts: &[&[u8]]) -> Self {
@@ -101,6 +125,16 @@ mod tests {
         let key = RequestKey { boot: Boot(7), counter: u64::MAX };
         assert_eq!(RequestKey::from_bytes(&key.to_bytes()), Some(key));
         assert_eq!(RequestKey::from_bytes(b"short"), None);
+    }
+
+    #[test]
+    fn identities_are_read_from_digits_and_uuids() {
+        let identity = Identity([0xab; 16]);
+        assert_eq!(Identity::parse(&identity.to_string()), Some(identity));
+        assert_eq!(Identity::parse("ABABABAB-abab-abab-abab-abababababab"), Some(identity));
+        for none in ["", "ab", "+babababababababababababababababa", &"-".repeat(36)] {
+            assert_eq!(Identity::parse(none), None, "{none}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@
 
 pub mod client;
 pub mod codec;
+mod envelope;
 pub mod identity;
 pub mod lamport;
 pub mod names;
@@ -15,6 +16,7 @@ pub mod publication;
 pub mod reference;
 pub mod reply;
 pub mod request;
+mod superset;
 pub mod time;
 pub mod value;
 pub mod worker_link;

@@ -1,9 +1,13 @@
 //! The reference service (wire.md section 2): `rank`, `list`, `heartbeat`, `clock`, both sides.
 
-use crate::codec::Limits;
+use crate::client::write_data;
+use crate::codec::{Encoding, Limits};
+use crate::envelope::{Envelope, Fields};
 use crate::lamport::Lamport;
 use crate::names::ServerName;
+use crate::reply::Refusal;
 use crate::request::{BadRequest, ReplyStyle};
+use crate::superset::{Out, OutEnvelope, OutFields};
 use crate::time::UnixMillis;
 use crate::value::Value;
 use bytes::Bytes;
@@ -72,28 +76,140 @@ pub enum ReferenceReply {
     Time,
 }
 
-/// Reads a request to the reference service.
+/// Longest address that is kept, in bytes; a longer one is left out.
+const ADDRESS_BYTES_MAX: usize = 256;
+/// Under which servers send their names, the exercise's own first.
+const NAME: &[&str] = &["user", "name", "username", "server", "server_name", "from", "src"];
+/// Under which some send an address.
+const ADDRESS: &[&str] = &["addr", "address", "host"];
+
+/// Reads a request to the reference service. A refusal is written with [`crate::reply::write_reply`].
 ///
 /// # Errors
 /// As [`crate::request::read_request`].
-pub fn read_reference_request(_bytes: &[u8], _limits: &Limits) -> Result<ReferenceRequest, Box<BadRequest>> {
-    todo!()
+pub fn read_reference_request(bytes: &[u8], limits: &Limits) -> Result<ReferenceRequest, Box<BadRequest>> {
+    let envelope = Envelope::open(bytes, limits)?;
+    match read_call(&envelope) {
+        Ok(call) => Ok(ReferenceRequest { style: envelope.style, clock: envelope.clock, call }),
+        Err(refusal) => Err(envelope.refuse(refusal)),
+    }
+}
+
+fn read_call(envelope: &Envelope) -> Result<ReferenceCall, Refusal> {
+    let fields = envelope.fields();
+    Ok(match envelope.service().as_str() {
+        "rank" => ReferenceCall::Rank(read_registration(&fields)?),
+        "heartbeat" => ReferenceCall::Heartbeat(read_registration(&fields)?),
+        "list" | "list_servers" => ReferenceCall::List,
+        "clock" => ReferenceCall::Clock,
+        _ => return Err(envelope.unknown_service()),
+    })
+}
+
+fn read_registration(fields: &Fields<'_>) -> Result<Registration, Refusal> {
+    let address = fields.find(ADDRESS).and_then(Value::to_text);
+    Ok(Registration {
+        name: fields.required_name(NAME, ServerName::new)?,
+        address: address.filter(|address| address.len() <= ADDRESS_BYTES_MAX).map(String::from),
+        port: fields.find(&["port"]).and_then(Value::to_u64).and_then(|port| u16::try_from(port).ok()),
+    })
 }
 
 /// Writes its reply.
 #[must_use]
-pub fn write_reference_reply(_style: &ReplyStyle, _reply: &ReferenceReply, _clock: Lamport, _at: UnixMillis) -> Bytes {
-    todo!()
+pub fn write_reference_reply(
+    style: &ReplyStyle,
+    reply: &ReferenceReply,
+    clock: Lamport,
+    at: UnixMillis,
+) -> Bytes {
+    let timestamp = style.timestamp.render(at);
+    let mut fields = OutFields::default();
+    fields.add(&["success"], true);
+    match reply {
+        ReferenceReply::Rank(rank) => fields.add(&["rank"], *rank),
+        ReferenceReply::Alive => fields.add(&["status"], "OK"),
+        ReferenceReply::Time => fields.add(&["time"], timestamp.clone()),
+        ReferenceReply::List { servers, as_map } => {
+            let by_name = servers
+                .iter()
+                .map(|server| (server.registration.name.as_str(), Out::Map(listed(server, style))));
+            let by_name = Out::ByName(by_name.collect());
+            if *as_map {
+                fields.add(&["list", "servers"], by_name);
+            } else {
+                let array = servers.iter().map(|server| {
+                    let mut fields = listed(server, style);
+                    fields.add(&["name"], server.registration.name.as_str());
+                    Out::Map(fields)
+                });
+                fields.add(&["list"], Out::List(array.collect()));
+                fields.add(&["servers"], by_name);
+            }
+        }
+    }
+    OutEnvelope { service: &style.service, fields: &fields, timestamp: &timestamp, clock }
+        .write(style.encoding)
+}
+
+/// What is listed of a server beside its name.
+fn listed<'a>(server: &'a ListedServer, style: &ReplyStyle) -> OutFields<'a> {
+    let mut fields = OutFields::default();
+    fields.add(&["rank"], server.rank);
+    fields.add(&["last_beat"], style.timestamp.render(server.last_beat));
+    if let Some(address) = &server.registration.address {
+        fields.add(&["addr"], address.as_str());
+    }
+    if let Some(port) = server.registration.port {
+        fields.add(&["port"], u32::from(port));
+    }
+    fields
 }
 
 /// A server's request, MessagePack: `{service, data: {user, timestamp, clock, ...}}`.
 #[must_use]
-pub fn write_reference_request(_call: &ReferenceCall, _clock: Lamport, _at: UnixMillis) -> Bytes {
-    todo!()
+pub fn write_reference_request(call: &ReferenceCall, clock: Lamport, at: UnixMillis) -> Bytes {
+    let (service, registration) = match call {
+        ReferenceCall::Rank(registration) => ("rank", Some(registration)),
+        ReferenceCall::Heartbeat(registration) => ("heartbeat", Some(registration)),
+        ReferenceCall::List => ("list", None),
+        ReferenceCall::Clock => ("clock", None),
+    };
+    let mut data = Vec::new();
+    if let Some(Registration { name, address, port }) = registration {
+        data.push(("user".to_owned(), Value::Text(name.to_string())));
+        data.extend(address.clone().map(|address| ("addr".to_owned(), Value::Text(address))));
+        data.extend(port.map(|port| ("port".to_owned(), Value::Int(port.into()))));
+    }
+    write_data(service, data, clock, at, Encoding::MessagePack)
 }
 
-/// The `rank` of a rank reply.
+/// The `rank` of a rank reply, in `data` or at the top.
 #[must_use]
-pub fn read_rank(_reply: &Value) -> Option<u32> {
-    todo!()
+pub fn read_rank(reply: &Value) -> Option<u32> {
+    let rank = Fields::of(reply.as_map()?).find(&["rank"])?.to_u64()?;
+    u32::try_from(rank).ok()
 }
+
+/// Names and ranks of a list reply: an array under `list`, or a map by name under `list` or `servers`. What is unreadable is
+/// left out.
+#[must_use]
+pub fn read_list(reply: &Value) -> Vec<(ServerName, u32)> {
+    let Some(list) = reply.as_map().and_then(|top| Fields::of(top).find(&["list", "servers"])) else {
+        return Vec::new();
+    };
+    let ranked = |name: &str, server: &Value| {
+        let rank = if let Value::Map(_) = server { server.get("rank")? } else { server };
+        Some((ServerName::new(name).ok()?, u32::try_from(rank.to_u64()?).ok()?))
+    };
+    match list {
+        Value::List(servers) => {
+            servers.iter().filter_map(|server| ranked(&server.get("name")?.to_text()?, server)).collect()
+        }
+        Value::Map(servers) => servers.iter().filter_map(|(name, server)| ranked(name, server)).collect(),
+        _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 use crate::identity::{Dot, Identity};
 use crate::lamport::Lamport;
 use crate::names::{ChannelName, UserName};
-use crate::request::{HistoryShape, ReplyStyle};
+use crate::request::HistoryShape;
 use crate::time::{SentTimestamp, UnixMillis};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -45,11 +45,25 @@ impl Code {
     /// The name on the wire.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        todo!()
+        match self {
+            Self::BadRequest => "bad_request",
+            Self::TooLarge => "too_large",
+            Self::UnknownService => "unknown_service",
+            Self::UnknownUser => "unknown_user",
+            Self::UnknownChannel => "unknown_channel",
+            Self::NameTaken => "name_taken",
+            Self::ReservedName => "reserved_name",
+            Self::FrozenChannel => "frozen_channel",
+            Self::Unknown => "unknown",
+            Self::NoServer => "no_server",
+            Self::CursorAhead => "cursor_ahead",
+            Self::CursorInvalid => "cursor_invalid",
+        }
     }
 }
 
-/// An `erro`: a code for programs, a text for people. The text never contains `OK` or `sucesso` in any case.
+/// An `erro`: a code for programs, a text for people. One client takes any reply with `OK` or `sucesso` in its bytes for a
+/// success, so [`write_reply`] lets neither through, whoever put it there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// For programs.
@@ -136,7 +150,7 @@ pub enum Reply {
         shape: HistoryShape,
         /// Oldest first; cut to the newest that fit [`REPLY_BYTES_MAX`].
         entries: Vec<HistoryEntry>,
-        /// Whether older ones were left out.
+        /// Whether older ones were left out already; said too when the writer leaves some out.
         truncated: bool,
         /// `papo_cursor`, once cursors exist.
         cursor: Option<Bytes>,
@@ -171,15 +185,12 @@ pub struct Compat {
     pub publish_says_sucesso: bool,
 }
 
-/// Writes a reply: `{service, data: {...}}` with `timestamp` and `clock` both inside and beside `data`, and the fields of `data`
-/// merged into the top level for flat clients.
-#[must_use]
-pub fn write_reply(_style: &ReplyStyle, _reply: &Reply, _clock: Lamport, _at: UnixMillis, _compat: Compat) -> Bytes {
-    todo!()
-}
+mod refusal;
+mod write;
 
-/// An `erro` for a raw request that nobody decoded: used by the broker, which answers for absent servers.
-#[must_use]
-pub fn write_refusal_for(_request: &[u8], _refusal: &Refusal, _at: UnixMillis) -> Bytes {
-    todo!()
-}
+pub use refusal::write_refusal_for;
+pub use write::write_reply;
+pub(crate) use write::{message_fields, message_timestamp};
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,30 @@
-//! replica
+//! The mind of one server: the operations it holds, what they amount to, how requests are served, and how servers replicate by
+//! pulling from and pushing to each other (design, sections 4 "Server", "History", "Identity and idempotence").
+//!
+//! ```text
+//! Input --> Replica::handle --> Effects        request --> validate --> Store --> Stored --> Publish, Reply, Push
+//!              |                               peer    --> Pull / Ops / Push ----^
+//!              +-- History (stored operations) --> State (users, channels, messages) --> exports
+//! ```
+//!
+//! A [`Replica`] takes an [`Input`] and yields [`Effect`]s, which its host executes in order. This crate must not know a socket,
+//! a clock, a disk, a thread or a source of randomness: time enters as [`Now`], the boot as a setting, the disk as inputs.
+
+mod constants;
+pub mod export;
+pub mod history;
+pub mod op;
+mod peer;
+pub mod replica;
+mod session;
+pub mod state;
+pub mod vector;
+
+pub use history::{GapError, History};
+pub use op::{Op, OpKind};
+pub use replica::{
+    Counters, Effect, Input, LoginPolicy, Now, OpenError, Origin, PeerLink, PeerStatus, Replica,
+    ReplicaSettings, RequestId,
+};
+pub use state::State;
+pub use vector::{VersionVector, Writer};

@@ -1,42 +1,31 @@
-//! (skeleton of the public interface)
+//! An endpoint: the links of one socket, the owner's stream of events, and the handle that commands it.
+//!
+//! The owner alone holds [`Endpoint`] and calls [`Endpoint::next`]; any number of [`EndpointHandle`]s send and close. Nothing that a handle does
+//! waits. Dropping the `Endpoint` ends everything at once; [`EndpointHandle::shutdown`] ends it in order.
+
+use crate::{
+    codec::Encoded,
+    command::{CANCEL_BYTE, Command, SUBSCRIBE_BYTE},
+    connect,
+    event::{Event, LinkId, PeerId},
+    handshake::SocketType,
+    limits::Limits,
+    listen,
+    queue::{OnFull, SendError, SendOutcome},
+    registry::{Shared, Weighed},
+};
 use bytes::Bytes;
-use std::{io, net::SocketAddr, time::Duration};
-
-/// The socket types that travel in READY (RFC 28, 29).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[allow(missing_docs)]
-pub enum SocketType { Req, Rep, Dealer, Router, Pub, Sub, Xpub, Xsub, Pair }
-
-/// What happens when a peer's queue is full.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnFull {
-    /// `send` says [`SendError::Full`].
-    Refuse,
-    /// The oldest queued message goes, counted in [`SendOutcome`].
-    DropOldest,
-}
-
-/// Bounds; every one a setting with a sane default.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub struct Limits {
-    pub frame_bytes: usize,
-    pub message_bytes: usize,
-    pub parts: usize,
-    pub handshake: Duration,
-    pub connections: usize,
-    pub connections_per_address: usize,
-    pub queue_bytes_per_peer: usize,
-    pub queue_messages_per_peer: usize,
-    pub topic_bytes: usize,
-}
+use std::{io, net::SocketAddr, sync::Arc};
+use tokio::sync::mpsc;
 
 /// How an endpoint presents itself and behaves.
 #[derive(Debug, Clone)]
-#[allow(missing_docs)]
 pub struct EndpointSettings {
+    /// What it is to its peers.
     pub socket: SocketType,
+    /// What peers may make it hold.
     pub limits: Limits,
+    /// What a full queue does.
     pub on_full: OnFull,
     /// Extra READY properties, such as `X-Papo-Token`.
     pub properties: Vec<(String, Bytes)>,
@@ -44,155 +33,163 @@ pub struct EndpointSettings {
     pub event_capacity: usize,
 }
 
-/// One connection, never reused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PeerId(pub u64);
+impl EndpointSettings {
+    /// Events that may wait for the owner, unless set otherwise.
+    pub const EVENT_CAPACITY: usize = 1024;
 
-/// One target that this endpoint connects to, again and again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LinkId(pub u64);
-
-/// What the handshake said.
-#[derive(Debug, Clone)]
-#[allow(missing_docs)]
-pub struct PeerInfo {
-    pub socket: SocketType,
-    pub minor_version: u8,
-    pub address: SocketAddr,
-    /// `Some` when this endpoint connected.
-    pub link: Option<LinkId>,
-    /// READY properties other than Socket-Type, names in lower case.
-    pub properties: Vec<(String, Bytes)>,
-}
-
-impl PeerInfo {
-    /// A READY property, by name in any case.
+    /// Default limits, a full queue refuses, no extra properties.
     #[must_use]
-    pub fn property(&self, _name: &str) -> Option<&Bytes> { todo!() }
-}
-
-/// What happens on the links, in order for each peer.
-#[derive(Debug)]
-#[allow(missing_docs)]
-pub enum Event {
-    Up { peer: PeerId, info: PeerInfo },
-    Message { peer: PeerId, frames: Vec<Bytes> },
-    /// From SUB and XSUB peers, as command or message, on PUB and XPUB endpoints.
-    Subscribe { peer: PeerId, topic: Bytes },
-    Cancel { peer: PeerId, topic: Bytes },
-    Down { peer: PeerId, cause: DownCause },
-    /// A handshake or connect that failed before Up (for metrics and logs).
-    Failed { link: Option<LinkId>, cause: DownCause },
-}
-
-/// Why a link ended.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[allow(missing_docs)]
-pub enum DownCause {
-    #[error("the peer closed the connection")]
-    PeerClosed,
-    #[error("closed here")]
-    ClosedHere,
-    #[error("{0}")]
-    Io(String),
-    #[error("protocol error: {0}")]
-    Protocol(String),
-    #[error("a limit was exceeded: {0}")]
-    Limit(String),
-    #[error("no handshake in time")]
-    HandshakeTimeout,
-    #[error("no heartbeat in time")]
-    HeartbeatTimeout,
-}
-
-/// A message in wire form, encoded once for all its receivers; cloning is cheap.
-#[derive(Debug, Clone)]
-pub struct Encoded(#[allow(dead_code)] Bytes);
-
-impl Encoded {
-    /// Encodes the frames of one message.
-    #[must_use]
-    pub fn new(_frames: &[Bytes]) -> Self { todo!() }
-}
-
-/// Why a message was not queued.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[allow(missing_docs)]
-pub enum SendError {
-    #[error("the peer is gone")]
-    Gone,
-    #[error("the peer's queue is full")]
-    Full,
-}
-
-/// What queueing did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct SendOutcome {
-    /// Older messages dropped to make room ([`OnFull::DropOldest`]).
-    pub dropped: usize,
+    pub fn new(socket: SocketType) -> Self {
+        Self {
+            socket,
+            limits: Limits::default(),
+            on_full: OnFull::Refuse,
+            properties: Vec::new(),
+            event_capacity: Self::EVENT_CAPACITY,
+        }
+    }
 }
 
 /// The receiving half: one owner.
 #[derive(Debug)]
-pub struct Endpoint {}
+pub struct Endpoint {
+    shared: Arc<Shared>,
+    events: mpsc::Receiver<Weighed>,
+}
 
 /// The commanding half: cheap to clone.
 #[derive(Debug, Clone)]
-pub struct EndpointHandle {}
+pub struct EndpointHandle {
+    shared: Arc<Shared>,
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        self.shared.kill.cancel();
+        self.shared.tasks.close();
+    }
+}
 
 impl Endpoint {
     /// An endpoint without links. Must be called within a tokio runtime.
     #[must_use]
-    pub fn new(_settings: EndpointSettings) -> (Self, EndpointHandle) { todo!() }
+    pub fn new(settings: EndpointSettings) -> (Self, EndpointHandle) {
+        let (shared, events) = Shared::new(settings);
+        (Self { shared: Arc::clone(&shared), events }, EndpointHandle { shared })
+    }
 
     /// The next event; `None` after [`EndpointHandle::shutdown`] when every link is closed. Cancel-safe.
-    pub async fn next(&mut self) -> Option<Event> { todo!() }
+    pub async fn next(&mut self) -> Option<Event> {
+        let weighed = tokio::select! {
+            biased;
+            event = self.events.recv() => event,
+            // Ends once shut down and the last task is done; what it told last may have come since the line above.
+            () = self.shared.tasks.wait() => self.events.try_recv().ok(),
+        };
+        weighed.map(|weighed| self.shared.unpack(weighed))
+    }
 }
 
 impl EndpointHandle {
-    /// Listens on `address` (port 0 = any) and says which it got.
+    /// Listens on `address` (port 0 = any) and says which it got. May be called for several addresses.
     ///
     /// # Errors
-    /// When the address is in use or not ours.
-    pub async fn bind(&self, _address: SocketAddr) -> io::Result<SocketAddr> { todo!() }
+    /// When the address is in use or not ours, or the endpoint was shut down.
+    pub async fn bind(&self, address: SocketAddr) -> io::Result<SocketAddr> {
+        let listening = self.shared.listening();
+        if listening.is_cancelled() {
+            return Err(io::Error::new(io::ErrorKind::NotConnected, "the endpoint was shut down"));
+        }
+        let listener = listen::open(address)?;
+        let bound = listener.local_addr()?;
+        self.shared.tasks.spawn(listen::run(Arc::clone(&self.shared), listener, listening));
+        Ok(bound)
+    }
 
     /// Connects to `host:port`, resolving the name anew at each try, with backoff and jitter, until [`Self::disconnect`].
-    pub fn connect(&self, _target: &str) -> LinkId { todo!() }
+    ///
+    /// After a shutdown nothing is connected.
+    pub fn connect(&self, target: &str) -> LinkId {
+        let (link, end) = self.shared.add_link();
+        if !self.shared.stop.is_cancelled() {
+            self.shared.tasks.spawn(connect::run(Arc::clone(&self.shared), target.to_owned(), link, end));
+        }
+        link
+    }
 
-    /// Ends a link that [`Self::connect`] began.
-    pub fn disconnect(&self, _link: LinkId) { todo!() }
+    /// Ends a link that [`Self::connect`] began, at once; what is queued is lost.
+    pub fn disconnect(&self, link: LinkId) {
+        self.shared.remove_link(link);
+    }
 
     /// Queues a message for one peer, without waiting.
     ///
     /// # Errors
     /// [`SendError`].
-    pub fn send(&self, _peer: PeerId, _message: Encoded) -> Result<SendOutcome, SendError> { todo!() }
+    pub fn send(&self, peer: PeerId, message: Encoded) -> Result<SendOutcome, SendError> {
+        self.shared.send(peer, message)
+    }
 
     /// Subscribes at a peer (XSUB and SUB endpoints; `""` = everything): as a command to peers that greeted 3.1, as a message to others.
     ///
     /// # Errors
     /// [`SendError`].
-    pub fn subscribe(&self, _peer: PeerId, _topic: &[u8]) -> Result<(), SendError> { todo!() }
+    pub fn subscribe(&self, peer: PeerId, topic: &[u8]) -> Result<(), SendError> {
+        self.shared.send_command(peer, |peer| {
+            if peer.knows_commands {
+                Command::Subscribe { topic: Bytes::copy_from_slice(topic) }.encode()
+            } else {
+                subscription_message(SUBSCRIBE_BYTE, topic)
+            }
+        })
+    }
 
     /// Withdraws [`Self::subscribe`].
     ///
     /// # Errors
     /// [`SendError`].
-    pub fn cancel(&self, _peer: PeerId, _topic: &[u8]) -> Result<(), SendError> { todo!() }
+    pub fn cancel(&self, peer: PeerId, topic: &[u8]) -> Result<(), SendError> {
+        self.shared.send_command(peer, |peer| {
+            if peer.knows_commands {
+                Command::Cancel { topic: Bytes::copy_from_slice(topic) }.encode()
+            } else {
+                subscription_message(CANCEL_BYTE, topic)
+            }
+        })
+    }
 
     /// Closes one link at once; what is queued is lost.
-    pub fn close(&self, _peer: PeerId) { todo!() }
+    pub fn close(&self, peer: PeerId) {
+        if let Some(peer) = self.shared.peer(peer) {
+            peer.close.cancel();
+        }
+    }
 
-    /// Closes one link once what is queued has gone to the kernel (at most a second later).
-    pub fn close_after_flush(&self, _peer: PeerId) { todo!() }
+    /// Closes one link once what is queued has gone to the kernel (at most a second later). What the peer says from now on
+    /// is read but not handed up.
+    pub fn close_after_flush(&self, peer: PeerId) {
+        if let Some(peer) = self.shared.peer(peer) {
+            peer.close_after_flush();
+        }
+    }
 
     /// Bytes queued for one peer; 0 when all went to the kernel, or the peer is gone.
     #[must_use]
-    pub fn queued_bytes(&self, _peer: PeerId) -> usize { todo!() }
+    pub fn queued_bytes(&self, peer: PeerId) -> usize {
+        self.shared.peer(peer).map_or(0, |peer| peer.queue.bytes())
+    }
 
     /// Stops listening (existing links live on).
-    pub fn stop_listening(&self) { todo!() }
+    pub fn stop_listening(&self) {
+        self.shared.stop_listening();
+    }
 
-    /// Closes everything after flushing (at most a second); [`Endpoint::next`] then ends.
-    pub fn shutdown(&self) { todo!() }
+    /// Closes everything after flushing (at most a second); [`Endpoint::next`] then ends, once all events are taken.
+    pub fn shutdown(&self) {
+        self.shared.shutdown();
+    }
+}
+
+fn subscription_message(kind: u8, topic: &[u8]) -> Bytes {
+    Encoded::new(&[[&[kind], topic].concat().into()]).into_bytes()
 }

@@ -5,11 +5,27 @@
 //! what a frame means. Everything a peer can feed is bounded by [`Limits`]: a link that breaks a bound is closed and the cause
 //! is named in [`Event::Down`].
 //!
+//! Bytes pass through [`codec`] and [`command`]; [`handshake`] opens a link; one task a link then reads and writes.
 //! This crate must not know papo's messages, roles or settings.
 
+pub mod codec;
+pub mod command;
+mod connect;
+mod connection;
 pub mod endpoint;
+pub mod event;
+pub mod handshake;
+pub mod limits;
+mod listen;
+pub mod queue;
+mod reader;
+mod registry;
+mod subscriptions;
+mod writer;
 
-pub use endpoint::{
-    Encoded, Endpoint, EndpointHandle, EndpointSettings, Event, DownCause, Limits, LinkId, OnFull, PeerId, PeerInfo, SendError,
-    SocketType,
-};
+pub use codec::Encoded;
+pub use endpoint::{Endpoint, EndpointHandle, EndpointSettings};
+pub use event::{DownCause, Event, LinkId, PeerId, PeerInfo};
+pub use handshake::SocketType;
+pub use limits::Limits;
+pub use queue::{OnFull, SendError, SendOutcome};

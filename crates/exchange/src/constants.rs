@@ -1,0 +1,74 @@
+//! Every limit and deadline of the two minds, in one place, each with its source.
+
+use papo_protocol::codec::Limits;
+use std::time::Duration;
+
+/// A worker that has not answered a request for so long is no longer waited for alone (design section 4, "Broker").
+pub const SERVER_DEADLINE: Duration = Duration::from_secs(3);
+/// A client waits at most so long for its reply, whatever happens to the workers (design section 4, "Broker").
+pub const BROKER_DEADLINE: Duration = Duration::from_secs(10);
+/// How often our servers beat (design section 4, "Broker").
+pub const WORKER_BEAT_INTERVAL: Duration = Duration::from_millis(500);
+/// A papo worker not heard for so long counts as dead (design section 4, "Broker").
+pub const WORKER_DEAD_AFTER: Duration = Duration::from_millis(1500);
+/// The link of a papo worker not heard for so long is closed. Longer than the broker's deadline: until then a late reply can
+/// still be of use, and a server that was only paused comes back without a new handshake.
+pub const WORKER_CLOSED_AFTER: Duration = Duration::from_secs(10);
+/// A request that no worker would take rests so long before the workers are asked again: workers recover (disk, catching up) in
+/// seconds, and asking at the speed of the link would be a storm.
+pub const REST: Duration = Duration::from_millis(250);
+/// A request that was on so many workers when they died is not given to another (design section 4, "Broker": poison).
+pub const POISON_AFTER: u32 = 3;
+
+/// Requests that may wait for a worker. At 10,000 requests a second, what arrives while a dead worker is being noticed.
+pub const WAITING_MAX: usize = 10_000;
+/// Bytes of the requests that may wait for a worker.
+pub const WAITING_BYTES_MAX: usize = 64 << 20;
+/// Bytes of all requests held, waiting or with workers: the broker's memory under any load.
+pub const HELD_BYTES_MAX: usize = 256 << 20;
+/// Unanswered requests of one client connection. REQ has one; a pipelining DEALER has no use for more than this.
+pub const IN_FLIGHT_PER_CLIENT_MAX: usize = 64;
+/// Requests a foreign worker gets at once (design section 4, "Broker"): it serves them one by one.
+pub const FOREIGN_CAPACITY: usize = 16;
+/// Most requests a papo worker gets at once, whatever its hello claims.
+pub const PAPO_CAPACITY_MAX: usize = 4096;
+/// Largest client message, envelope included, in bytes.
+pub const REQUEST_BYTES_MAX: usize = 1 << 20;
+/// Frames of an envelope: one for each ROUTER on the way, and the empty one.
+pub const ENVELOPE_FRAMES_MAX: usize = 8;
+/// Bounds for looking at the service of a request that a foreign worker lost. Beyond them it counts as a write.
+pub const REQUEST_READ_LIMITS: Limits = Limits { bytes: REQUEST_BYTES_MAX, depth: 16, values: 10_000 };
+
+/// A publication's identity is remembered so long (design section 4, "Proxy").
+pub const IDENTITY_WINDOW: Duration = Duration::from_secs(60);
+/// Identities remembered at most (design section 4, "Proxy"); beyond, the oldest are forgotten and counted.
+pub const IDENTITIES_MAX: usize = 1_000_000;
+/// Longest topic that can be subscribed to, in bytes: twice the longest name, for foreign channels.
+pub const TOPIC_BYTES_MAX: usize = 2 * papo_protocol::names::NAME_BYTES_MAX;
+/// Topics that one subscriber may have subscribed to.
+pub const TOPICS_PER_SUBSCRIBER_MAX: usize = 4096;
+/// Subscriptions of all subscribers: bounds the proxy's tables at a few hundred MiB under attack.
+pub const SUBSCRIPTIONS_MAX: usize = 1_000_000;
+/// Bounds for looking for `dst`, `to`, `src` or `from` in a foreign publication.
+pub const PUBLICATION_READ_LIMITS: Limits = Limits { bytes: REQUEST_BYTES_MAX, depth: 16, values: 10_000 };
+
+const _: () = assert!(
+    SERVER_DEADLINE.as_millis() * 3 <= BROKER_DEADLINE.as_millis(),
+    "two failovers must fit: three workers, one after the other, each with its whole deadline"
+);
+const _: () = assert!(
+    WORKER_BEAT_INTERVAL.as_millis() * 3 <= WORKER_DEAD_AFTER.as_millis(),
+    "a worker is not dead for one or two late beats"
+);
+const _: () = assert!(
+    WORKER_DEAD_AFTER.as_millis() * 2 <= SERVER_DEADLINE.as_millis(),
+    "death is noticed before the deadline"
+);
+const _: () = assert!(
+    WORKER_CLOSED_AFTER.as_millis() >= BROKER_DEADLINE.as_millis(),
+    "late replies are of use until then"
+);
+const _: () = assert!(
+    WAITING_BYTES_MAX <= HELD_BYTES_MAX && REQUEST_BYTES_MAX <= WAITING_BYTES_MAX,
+    "one request always fits"
+);

@@ -1,0 +1,43 @@
+//! The bounds and periods of a replica, each with its source.
+
+use std::time::Duration;
+
+/// A pull goes to every peer this often (design, "History": anti-entropy every second).
+pub(crate) const PULL_INTERVAL: Duration = Duration::from_secs(1);
+/// A pull without an answer is asked again after this: the answer was lost in a full queue, or the peer is stuck.
+pub(crate) const PULL_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a refusal that rests on absence waits for the peers (design, "Server": at most 300 ms).
+pub(crate) const ABSENCE_WAIT: Duration = Duration::from_millis(300);
+/// How long a request waits for the write that its session has seen (design, "Broker": up to 1 s).
+pub(crate) const SESSION_WAIT: Duration = Duration::from_secs(1);
+
+/// Requests waiting for peers, for a session's write, or for a name being stored. Further ones go elsewhere.
+pub(crate) const WAITING_MAX: usize = 1024;
+/// Operations that collect while a batch is being stored; further writes go elsewhere.
+pub(crate) const BATCH_OPS_MAX: usize = 16_384;
+/// Their bytes.
+pub(crate) const BATCH_BYTES_MAX: usize = 16 << 20;
+/// Direct connections whose session is remembered.
+pub(crate) const SESSIONS_MAX: usize = 65_536;
+/// Links that peers opened to this server.
+pub(crate) const ANSWERED_LINKS_MAX: usize = 256;
+
+/// Bytes of operations in one peer message, save a single larger operation: keeps a pull from delaying what comes behind it.
+pub(crate) const OPS_BYTES_MAX: usize = 512 << 10;
+/// Largest peer message that is read.
+pub(crate) const PEER_MESSAGE_BYTES_MAX: usize = 16 << 20;
+/// Largest client request, so that the operation it becomes always fits a peer message.
+pub(crate) const REQUEST_BYTES_MAX: usize = 8 << 20;
+
+/// By how much clients may raise the Lamport clock in a second (design, "Lamport").
+pub(crate) const LAMPORT_RAISE_PER_SECOND: u64 = 1_000_000;
+
+/// Bytes of text gathered for one list reply, so that a long history costs no more than what can be sent; the writer of the reply
+/// cuts exactly.
+pub(crate) const REPLY_ENTRIES_BYTES_MAX: usize = papo_protocol::reply::REPLY_BYTES_MAX;
+/// About what an operation costs beside its text, in memory and in a reply.
+pub(crate) const ENTRY_OVERHEAD_BYTES: usize = 256;
+
+const _: () = assert!(OPS_BYTES_MAX + REQUEST_BYTES_MAX < PEER_MESSAGE_BYTES_MAX);
+const _: () = assert!(ABSENCE_WAIT.as_millis() < PULL_INTERVAL.as_millis());
+const _: () = assert!(REQUEST_BYTES_MAX < BATCH_BYTES_MAX);

@@ -1,0 +1,188 @@
+//! What servers say to each other. A server opens a link to each other server and asks on it; the other answers on the same link.
+//!
+//! ```text
+//! asker                    answerer
+//! Hello ------------------>              first on a link, both ways: another cluster's or version's messages are ignored
+//!       <------------------ Hello
+//! Pull {have} ------------>              every second, on connecting, and at once while there is more
+//!       <------------------ Ops {more}
+//! Push {ops} ------------->              a hint after a write; what does not fit is pulled
+//! ```
+//!
+//! A message is the version byte and MessagePack with named fields, so that fields can be added. Operations travel as the bytes
+//! of their own encoding, so that a message's size is counted exactly.
+
+use crate::constants::PEER_MESSAGE_BYTES_MAX;
+use crate::op::Op;
+use crate::vector::VersionVector;
+use bytes::{BufMut, Bytes, BytesMut};
+use papo_protocol::lamport::Lamport;
+use papo_protocol::{Boot, ServerName};
+use serde::{Deserialize, Serialize};
+
+/// Version of these messages: the first byte of each.
+pub(crate) const PEER_VERSION: u8 = 1;
+
+/// One message between servers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) enum PeerMessage {
+    /// The first on a link, both ways.
+    Hello {
+        /// The newest version that the sender speaks.
+        version: u8,
+        /// Who speaks.
+        name: ServerName,
+        /// Of which cluster.
+        cluster_id: String,
+        /// In which boot.
+        boot: Boot,
+    },
+    /// Asks for what the sender does not hold.
+    Pull {
+        /// What the sender has on disk.
+        have: VersionVector,
+        /// At most so many bytes of operations, save a single larger one.
+        limit_bytes: u64,
+        /// Comes back with the answer.
+        token: u64,
+    },
+    /// The answer to a pull.
+    Ops {
+        /// Operations, gapless after what was asked from.
+        ops: Vec<Bytes>,
+        /// Whether the sender holds more of what was asked for.
+        more: bool,
+        /// Of the pull.
+        token: u64,
+        /// What the sender has on disk.
+        have: VersionVector,
+    },
+    /// New operations of the sender's.
+    Push {
+        /// Gapless among themselves.
+        ops: Vec<Bytes>,
+    },
+}
+
+/// Why bytes are no peer message.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PeerError {
+    /// Over the limit.
+    #[error("a peer message has {0} bytes, at most {PEER_MESSAGE_BYTES_MAX} are read")]
+    TooLarge(usize),
+    /// Another version of the protocol, or no message at all.
+    #[error("a peer message starts with {0:?} for version {PEER_VERSION}")]
+    Version(Option<u8>),
+    /// Not readable.
+    #[error("a peer message is malformed")]
+    Malformed(#[source] rmp_serde::decode::Error),
+    /// An operation that no server of ours writes.
+    #[error("an operation has the Lamport value {0}, over the largest")]
+    Lamport(Lamport),
+}
+
+impl PeerMessage {
+    /// As bytes.
+    pub(crate) fn encode(&self) -> Bytes {
+        let mut writer = BytesMut::from(&[PEER_VERSION][..]).writer();
+        #[expect(clippy::expect_used, reason = "writing to memory cannot fail, and all keys are texts")]
+        rmp_serde::encode::write_named(&mut writer, self).expect("a peer message encodes");
+        writer.into_inner().freeze()
+    }
+
+    /// Reads bytes from a peer.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, PeerError> {
+        if bytes.len() > PEER_MESSAGE_BYTES_MAX {
+            return Err(PeerError::TooLarge(bytes.len()));
+        }
+        match bytes.split_first() {
+            Some((&PEER_VERSION, rest)) => rmp_serde::from_slice(rest).map_err(PeerError::Malformed),
+            other => Err(PeerError::Version(other.map(|(version, _)| *version))),
+        }
+    }
+}
+
+/// An operation as it travels.
+pub(crate) fn encode_op(op: &Op) -> Bytes {
+    #[expect(clippy::expect_used, reason = "writing to memory cannot fail, and an operation has no maps")]
+    rmp_serde::to_vec(op).expect("an operation encodes").into()
+}
+
+/// Reads an operation from a peer.
+pub(crate) fn decode_op(bytes: &[u8]) -> Result<Op, PeerError> {
+    let op: Op = rmp_serde::from_slice(bytes).map_err(PeerError::Malformed)?;
+    if op.lamport > Lamport::MAX {
+        return Err(PeerError::Lamport(op.lamport));
+    }
+    Ok(op)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::op::OpKind;
+    use papo_protocol::time::{SentTimestamp, UnixMillis};
+    use papo_protocol::{ChannelName, Dot, Identity, UserName};
+    use proptest::prelude::*;
+
+    fn op() -> Op {
+        Op {
+            dot: Dot { origin: ServerName::new("server-1").unwrap(), boot: Boot(u64::MAX), seq: 3 },
+            lamport: Lamport::new(12).unwrap(),
+            identity: Identity([255; 16]),
+            at: UnixMillis(1_700_000_000_123),
+            kind: OpKind::Publish {
+                user: UserName::new("ana").unwrap(),
+                channel: ChannelName::new("geral").unwrap(),
+                message: "olá".into(),
+                sent: Some(SentTimestamp::Float(1.5)),
+            },
+        }
+    }
+
+    #[test]
+    fn messages_and_operations_survive_the_way() {
+        let have = VersionVector::from(vec![(ServerName::new("server-2").unwrap(), Boot(9), 4)]);
+        for message in [
+            PeerMessage::Hello {
+                version: PEER_VERSION,
+                name: ServerName::new("server-1").unwrap(),
+                cluster_id: "default/papo".into(),
+                boot: Boot(u64::MAX),
+            },
+            PeerMessage::Pull { have: have.clone(), limit_bytes: 5, token: 6 },
+            PeerMessage::Ops { ops: vec![encode_op(&op())], more: true, token: 6, have },
+            PeerMessage::Push { ops: vec![] },
+        ] {
+            assert_eq!(PeerMessage::decode(&message.encode()).unwrap(), message);
+        }
+        assert_eq!(decode_op(&encode_op(&op())).unwrap(), op());
+    }
+
+    #[test]
+    fn other_versions_oversized_messages_and_absurd_clocks_are_errors() {
+        assert!(matches!(PeerMessage::decode(&[]), Err(PeerError::Version(None))));
+        assert!(matches!(PeerMessage::decode(&[2, 0x80]), Err(PeerError::Version(Some(2)))));
+        let large = vec![PEER_VERSION; PEER_MESSAGE_BYTES_MAX + 1];
+        assert!(matches!(PeerMessage::decode(&large), Err(PeerError::TooLarge(_))));
+        let mut absurd = op();
+        absurd.lamport = rmp_serde::from_slice(&rmp_serde::to_vec(&u64::MAX).unwrap()).unwrap();
+        assert!(matches!(decode_op(&encode_op(&absurd)), Err(PeerError::Lamport(_))));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
+        #[test]
+        fn no_bytes_from_a_peer_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..200), flip in any::<(usize, u8)>()) {
+            let _ = decode_op(&bytes);
+            bytes.insert(0, PEER_VERSION);
+            let _ = PeerMessage::decode(&bytes);
+            let mut real = PeerMessage::Push { ops: vec![encode_op(&op())] }.encode().to_vec();
+            let place = flip.0 % real.len();
+            real[place] ^= flip.1;
+            if let Ok(PeerMessage::Push { ops }) = PeerMessage::decode(&real) {
+                ops.iter().for_each(|op| drop(decode_op(op)));
+            }
+        }
+    }
+}

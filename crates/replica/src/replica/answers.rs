@@ -1,0 +1,96 @@
+//! What leaves for clients: publications, replies, and `elsewhere`.
+
+use super::requests::{Caller, Client};
+use super::{Effect, Now, Replica};
+use crate::op::{Op, OpKind};
+use crate::session::Session;
+use papo_protocol::UserName;
+use papo_protocol::codec::Encoding;
+use papo_protocol::publication::{PublicationKind, PublicationMeta, write_publication};
+use papo_protocol::reply::{Code, Durable, Receipt, Refusal, Reply, write_reply};
+use papo_protocol::worker_link::Cookie;
+
+impl Replica {
+    /// Publishes what was just stored, unless a twin stands for it, which was published by its own server, or the channel froze.
+    pub(super) fn publish(&mut self, op: &Op, encoding: Encoding, effects: &mut Vec<Effect>) {
+        let stands = self.history.standing(&op.identity).is_some_and(|standing| standing.dot == op.dot);
+        let (topic, kind) = match &op.kind {
+            OpKind::Publish { channel, .. } if !self.history.state().is_frozen(channel) => {
+                (channel.to_string(), PublicationKind::Channel)
+            }
+            OpKind::Message { dst, .. } => (dst.to_string(), PublicationKind::Direct),
+            OpKind::Publish { .. } | OpKind::Login { .. } | OpKind::CreateChannel { .. } => return,
+        };
+        if let Some(entry) = op.to_history_entry().filter(|_| stands) {
+            let body = write_publication(&entry, self.clock.on_send(), &op.dot.origin, encoding);
+            self.counters.publications += 1;
+            effects.push(Effect::Publish {
+                topic,
+                body,
+                meta: PublicationMeta { kind, identity: op.identity },
+            });
+        }
+    }
+
+    /// Says that this operation is stored, to the client that asked for it first or again.
+    pub(super) fn answer_write(&mut self, now: Now, mut client: Client, op: &Op, effects: &mut Vec<Effect>) {
+        let receipt = Receipt {
+            message_id: op.identity,
+            position: op.position(),
+            durable: Durable { fsynced: 1, of: self.settings.members },
+        };
+        let (user, reply) = match &op.kind {
+            OpKind::Login { user } => (Some(user), Reply::Success(Some(receipt))),
+            OpKind::CreateChannel { .. } => (None, Reply::Success(Some(receipt))),
+            OpKind::Publish { .. } | OpKind::Message { .. } => (None, Reply::Posted(receipt)),
+        };
+        if let Some(session) = self.session_mut(&mut client.caller) {
+            session.written = Some((&op.dot).into());
+            session.user = user.cloned().or_else(|| session.user.take());
+        }
+        self.answer(now, client, &reply, effects);
+    }
+
+    /// Nothing was appended: the broker tries another server, a direct client is told to.
+    pub(super) fn turn_away(&mut self, now: Now, client: Client, effects: &mut Vec<Effect>) {
+        match client.caller {
+            Caller::Broker { .. } => {
+                self.counters.requests_elsewhere += 1;
+                effects.push(Effect::Elsewhere { id: client.id });
+            }
+            Caller::Direct { .. } => {
+                let text =
+                    "this server cannot take the request now: repeat it, or ask another server".to_owned();
+                let refusal = Refusal { code: Code::NoServer, text, retry: true };
+                self.answer(now, client, &Reply::Refused(refusal), effects);
+            }
+        }
+    }
+
+    /// Answers, and gives the session along.
+    pub(super) fn answer(&mut self, now: Now, mut client: Client, reply: &Reply, effects: &mut Vec<Effect>) {
+        let clock = self.clock.on_send();
+        let body = write_reply(&client.style, reply, clock, now.unix, self.settings.compat);
+        let mut user = client.author.take();
+        if let Some(session) = self.session_mut(&mut client.caller) {
+            session.lamport = clock;
+            user = user.or_else(|| session.user.clone());
+        }
+        let cookie = match &client.caller {
+            Caller::Broker { session, .. } => session.to_cookie(),
+            Caller::Direct { .. } => Cookie::default(),
+        };
+        let refused = if let Reply::Refused(refusal) = reply { Some(refusal.code.as_str()) } else { None };
+        self.counters.count_answer(client.service, refused.is_some());
+        let (service, user) = (client.style.service.as_str(), user.as_ref().map(UserName::as_str));
+        tracing::info!(service, user, clock = clock.get(), refused, "request answered");
+        effects.push(Effect::Reply { id: client.id, cookie, body });
+    }
+
+    fn session_mut<'a>(&'a mut self, caller: &'a mut Caller) -> Option<&'a mut Session> {
+        match caller {
+            Caller::Broker { session, .. } => Some(session),
+            Caller::Direct { session } => self.sessions.get_mut(*session),
+        }
+    }
+}

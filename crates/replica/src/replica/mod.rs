@@ -1,0 +1,306 @@
+//! One server's mind. An [`Input`] enters [`Replica::handle`], [`Effect`]s come out, which the host executes in order; time is an
+//! argument, and [`Replica::next_tick`] says when to call [`Replica::tick`] at the latest.
+//!
+//! `requests` judges what clients ask, `reading` and `answers` make what they get, `waiting` holds the requests that cannot be decided yet, `storage` groups operations into batches
+//! for the disk, `replication` exchanges operations with the peers. None of them knows a socket or a disk.
+
+mod allowance;
+mod answers;
+mod counters;
+mod reading;
+mod replication;
+mod requests;
+mod storage;
+#[cfg(test)]
+mod tests;
+mod waiting;
+
+pub use counters::Counters;
+pub use replication::PeerStatus;
+
+use crate::constants::REQUEST_BYTES_MAX;
+use crate::history::{GapError, History};
+use crate::op::Op;
+use crate::session::Sessions;
+use crate::vector::Writer;
+use allowance::RaiseAllowance;
+use bytes::Bytes;
+use papo_protocol::lamport::{Lamport, LamportClock};
+use papo_protocol::publication::PublicationMeta;
+use papo_protocol::reply::Compat;
+pub use papo_protocol::time::Now;
+use papo_protocol::worker_link::Cookie;
+use papo_protocol::{Boot, Limits, RequestKey, ServerName};
+use replication::Peers;
+use std::sync::Arc;
+use std::time::Duration;
+use storage::Storage;
+use waiting::Waiting;
+
+/// What a login by an existing user is (row C02).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LoginPolicy {
+    /// A success, stored like the first.
+    #[default]
+    Idempotent,
+    /// Refused: the name is taken.
+    Unique,
+}
+
+/// What a replica must be told before it starts.
+#[derive(Debug, Clone)]
+pub struct ReplicaSettings {
+    /// Its name.
+    pub name: ServerName,
+    /// 64 random bits, new at each start.
+    pub boot: Boot,
+    /// How many servers the cluster has: what `durable.of` says.
+    pub members: u32,
+    /// What a repeated login is.
+    pub login_policy: LoginPolicy,
+    /// Variants of the replies.
+    pub compat: Compat,
+    /// Bounds of what is read from clients.
+    pub limits: Limits,
+    /// Which cluster this is: peers of another are ignored.
+    pub cluster_id: String,
+}
+
+/// Names a request between host and replica.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
+/// Names a link to or from a peer. A link that was closed does not give its number to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeerLink(pub u64);
+
+/// Where a request came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// Through papo's broker.
+    Broker {
+        /// Same in every redispatch.
+        key: RequestKey,
+        /// What a server remembered of this client's connection.
+        cookie: Cookie,
+        /// Every ready server has said `elsewhere`: serve it as things stand.
+        last_resort: bool,
+    },
+    /// Over a connection to this server.
+    Direct {
+        /// The connection.
+        session: u64,
+        /// Counts up over all direct requests of this boot; the request's key is made of it.
+        counter: u64,
+    },
+}
+
+/// What happens to a replica.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// A client asks. It is answered by exactly one [`Effect::Reply`] or [`Effect::Elsewhere`].
+    Request {
+        /// Comes back with the answer.
+        id: RequestId,
+        /// Where from.
+        from: Origin,
+        /// The client's bytes.
+        body: Bytes,
+    },
+    /// A direct connection is closed.
+    SessionClosed {
+        /// Which.
+        session: u64,
+    },
+    /// A link that this server opened is up: it asks on it.
+    PeerUp {
+        /// Which.
+        link: PeerLink,
+    },
+    /// A message on a link, one of ours or one that a peer opened.
+    PeerMessage {
+        /// Which.
+        link: PeerLink,
+        /// The message.
+        bytes: Bytes,
+    },
+    /// A link is down, one of ours or one that a peer opened.
+    PeerDown {
+        /// Which.
+        link: PeerLink,
+    },
+    /// A batch is on disk (fsynced).
+    Stored {
+        /// Which.
+        batch: u64,
+    },
+    /// The disk is full: nothing of a batch was written.
+    StorageFull {
+        /// Which.
+        batch: u64,
+    },
+    /// The server is about to stop: writes through the broker go elsewhere from now on.
+    Drain,
+}
+
+/// What the host must do, in this order.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Answer a request.
+    Reply {
+        /// Which.
+        id: RequestId,
+        /// For the broker; empty for a direct request.
+        cookie: Cookie,
+        /// For the client.
+        body: Bytes,
+    },
+    /// Tell the broker to try another server: nothing was appended.
+    Elsewhere {
+        /// Which request.
+        id: RequestId,
+    },
+    /// Write a batch to disk, all or nothing, and answer [`Input::Stored`] or [`Input::StorageFull`]. One is under way at a time.
+    Store {
+        /// Its number.
+        batch: u64,
+        /// Its operations.
+        ops: Vec<Arc<Op>>,
+    },
+    /// Publish to the proxies.
+    Publish {
+        /// First frame.
+        topic: String,
+        /// Second frame.
+        body: Bytes,
+        /// Third frame, for papo's proxies.
+        meta: PublicationMeta,
+    },
+    /// Send to a peer.
+    ToPeer {
+        /// On which link.
+        link: PeerLink,
+        /// The message.
+        bytes: Bytes,
+    },
+}
+
+/// Why a replica cannot start.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// The stored operations are not all there.
+    #[error(transparent)]
+    Gap(#[from] GapError),
+    /// Larger operations than peers read could be written.
+    #[error("requests of {limit} bytes are too large to replicate: allow at most {REQUEST_BYTES_MAX}")]
+    LimitTooLarge {
+        /// The limit that was set.
+        limit: usize,
+    },
+}
+
+/// One server's mind.
+#[derive(Debug)]
+pub struct Replica {
+    settings: ReplicaSettings,
+    /// Under which this boot's operations are kept.
+    writer: Writer,
+    clock: LamportClock,
+    /// The Lamport value of the last operation appended here.
+    last_appended: Lamport,
+    allowance: RaiseAllowance,
+    history: History,
+    storage: Storage,
+    sessions: Sessions,
+    peers: Peers,
+    waiting: Vec<Waiting>,
+    draining: bool,
+    counters: Counters,
+}
+
+impl Replica {
+    /// Starts from what is stored, given in any order. The Lamport clock starts at `lamport_floor` (the persisted ceiling) or at
+    /// the highest value stored, whichever is higher.
+    ///
+    /// # Errors
+    /// When an operation is missing among the stored ones, or a limit is too high.
+    pub fn open(
+        settings: ReplicaSettings,
+        stored: impl IntoIterator<Item = Op>,
+        lamport_floor: Lamport,
+        now: Now,
+    ) -> Result<Self, OpenError> {
+        if settings.limits.bytes > REQUEST_BYTES_MAX {
+            return Err(OpenError::LimitTooLarge { limit: settings.limits.bytes });
+        }
+        let history = History::from_operations(stored)?;
+        let lamport = lamport_floor.max(history.highest());
+        Ok(Self {
+            writer: Writer { origin: settings.name.clone(), boot: settings.boot },
+            clock: LamportClock::starting_at(lamport),
+            last_appended: lamport,
+            allowance: RaiseAllowance::new(now.monotonic),
+            history,
+            storage: Storage::default(),
+            sessions: Sessions::default(),
+            peers: Peers::new(now.monotonic),
+            waiting: Vec::new(),
+            draining: false,
+            counters: Counters::default(),
+            settings,
+        })
+    }
+
+    /// What is stored here, and what it amounts to.
+    #[must_use]
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// What was done since the start.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// The Lamport clock's value.
+    #[must_use]
+    pub fn lamport(&self) -> Lamport {
+        self.clock.now()
+    }
+
+    /// Requests that wait for peers, for the disk, or for a write that their session has seen.
+    #[must_use]
+    pub fn requests_waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Takes an input and appends what must be done.
+    pub fn handle(&mut self, now: Now, input: Input, effects: &mut Vec<Effect>) {
+        match input {
+            Input::Request { id, from, body } => self.on_request(now, id, from, &body, effects),
+            Input::SessionClosed { session } => self.sessions.close(session),
+            Input::PeerUp { link } => self.on_peer_up(link, effects),
+            Input::PeerMessage { link, bytes } => self.on_peer_message(now, link, &bytes, effects),
+            Input::PeerDown { link } => self.on_peer_down(now, link, effects),
+            Input::Stored { batch } => self.on_stored(now, batch, effects),
+            Input::StorageFull { batch } => self.on_storage_full(now, batch, effects),
+            Input::Drain => self.draining = true,
+        }
+        self.storage.flush(effects);
+    }
+
+    /// Does what time asks for: pulls, and the end of waits.
+    pub fn tick(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        self.pull_when_due(now, effects);
+        self.wake(now, effects);
+        self.storage.flush(effects);
+    }
+
+    /// When to call [`Self::tick`] at the latest, on the monotonic clock; `None` while nothing waits for time.
+    #[must_use]
+    pub fn next_tick(&self) -> Option<Duration> {
+        let deadline = self.waiting.iter().filter_map(|waiting| waiting.deadline).min();
+        deadline.into_iter().chain(self.peers.next_pull()).min()
+    }
+}

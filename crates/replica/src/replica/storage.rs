@@ -1,0 +1,197 @@
+//! Operations on their way to the disk. One batch is being stored; what comes meanwhile collects in the next (group commit).
+//! Nothing here is in the history yet: it is neither shown, nor reported to peers, nor acknowledged.
+
+use super::requests::Client;
+use super::{Effect, Now, PeerLink, Replica};
+use crate::constants::{BATCH_BYTES_MAX, BATCH_OPS_MAX, ENTRY_OVERHEAD_BYTES};
+use crate::op::{Op, OpKind};
+use crate::vector::Writer;
+use papo_protocol::{ChannelName, Identity, UserName};
+use std::collections::{HashMap, HashSet};
+use std::mem;
+use std::sync::Arc;
+
+/// Operations that are stored together, and what is to be done then.
+#[derive(Debug, Default)]
+struct Batch {
+    number: u64,
+    ops: Vec<Arc<Op>>,
+    bytes: usize,
+    identities: HashSet<Identity>,
+    users: HashSet<UserName>,
+    channels: HashSet<ChannelName>,
+    /// Clients to answer.
+    requests: Vec<(Client, Arc<Op>)>,
+    /// Pulls whose answers are in here or in an earlier batch, and whether the peer has more.
+    pulls: Vec<(PeerLink, bool)>,
+}
+
+impl Batch {
+    fn add(&mut self, op: Arc<Op>) {
+        self.bytes += op.text_bytes() + ENTRY_OVERHEAD_BYTES;
+        self.identities.insert(op.identity);
+        match &op.kind {
+            OpKind::Login { user } => drop(self.users.insert(user.clone())),
+            OpKind::CreateChannel { channel } => drop(self.channels.insert(channel.clone())),
+            OpKind::Publish { .. } | OpKind::Message { .. } => {}
+        }
+        self.ops.push(op);
+    }
+}
+
+/// The batch being stored, and the one that collects.
+#[derive(Debug, Default)]
+pub(super) struct Storage {
+    in_flight: Option<Batch>,
+    collecting: Batch,
+    /// The highest operation of each writer in either.
+    highest: HashMap<Writer, u64>,
+}
+
+impl Storage {
+    /// Whether another operation may be added.
+    pub(super) fn has_room(&self) -> bool {
+        self.collecting.ops.len() < BATCH_OPS_MAX && self.collecting.bytes < BATCH_BYTES_MAX
+    }
+
+    /// Adds an operation from a peer.
+    pub(super) fn add(&mut self, op: Arc<Op>) {
+        self.highest.insert(Writer::of(&op.dot), op.dot.seq);
+        self.collecting.add(op);
+    }
+
+    /// Adds a client's write; the client is answered when it is stored.
+    pub(super) fn add_for(&mut self, client: Client, op: Arc<Op>) {
+        self.collecting.requests.push((client, Arc::clone(&op)));
+        self.add(op);
+    }
+
+    /// The highest operation of `writer` on its way, 0 without one.
+    pub(super) fn highest(&self, writer: &Writer) -> u64 {
+        self.highest.get(writer).copied().unwrap_or(0)
+    }
+
+    fn any(&self, holds: impl Fn(&Batch) -> bool) -> bool {
+        self.in_flight.as_ref().is_some_and(&holds) || holds(&self.collecting)
+    }
+
+    /// Whether an operation of this identity is on its way.
+    pub(super) fn has_identity(&self, identity: &Identity) -> bool {
+        self.any(|batch| batch.identities.contains(identity))
+    }
+
+    /// Whether a login of this user is on its way.
+    pub(super) fn has_user(&self, user: &UserName) -> bool {
+        self.any(|batch| batch.users.contains(user))
+    }
+
+    /// Whether a creation of this channel is on its way.
+    pub(super) fn has_channel(&self, channel: &ChannelName) -> bool {
+        self.any(|batch| batch.channels.contains(channel))
+    }
+
+    /// The batch after which everything that is on its way now is settled.
+    pub(super) fn last_batch(&self) -> u64 {
+        match &self.in_flight {
+            Some(batch) if self.collecting.ops.is_empty() => batch.number,
+            Some(_) | None => self.collecting.number,
+        }
+    }
+
+    /// Whether this batch was stored or given up.
+    pub(super) fn is_settled(&self, batch: u64) -> bool {
+        batch < self.in_flight.as_ref().map_or(self.collecting.number, |batch| batch.number)
+    }
+
+    /// Has [`Replica::finish_pull`] called once all that is on its way is settled; `false` when nothing is.
+    pub(super) fn finish_pull_when_settled(&mut self, link: PeerLink, more: bool) -> bool {
+        let last = match &mut self.in_flight {
+            Some(batch) if self.collecting.ops.is_empty() => batch,
+            Some(_) | None if self.collecting.ops.is_empty() => return false,
+            Some(_) | None => &mut self.collecting,
+        };
+        last.pulls.push((link, more));
+        true
+    }
+
+    /// Hands the collected operations to the disk, unless a batch is being stored.
+    pub(super) fn flush(&mut self, effects: &mut Vec<Effect>) {
+        if self.in_flight.is_some() || self.collecting.ops.is_empty() {
+            return;
+        }
+        let next = Batch { number: self.collecting.number + 1, ..Batch::default() };
+        let batch = mem::replace(&mut self.collecting, next);
+        effects.push(Effect::Store { batch: batch.number, ops: batch.ops.clone() });
+        self.in_flight = Some(batch);
+    }
+
+    /// Takes the batch being stored, if this is its number.
+    fn take(&mut self, number: u64) -> Option<Batch> {
+        let batch = self.in_flight.take_if(|batch| batch.number == number)?;
+        if self.collecting.ops.is_empty() {
+            self.highest.clear();
+        }
+        Some(batch)
+    }
+
+    /// Takes what has collected.
+    fn take_collected(&mut self) -> Batch {
+        self.highest.clear();
+        let next = Batch { number: self.collecting.number + 1, ..Batch::default() };
+        mem::replace(&mut self.collecting, next)
+    }
+}
+
+impl Replica {
+    /// The number of the next operation of `writer`, after those held and those on their way.
+    pub(super) fn next_seq(&self, writer: &Writer) -> u64 {
+        self.history.count(writer).max(self.storage.highest(writer)) + 1
+    }
+
+    /// A batch is durable here: it is shown, published, acknowledged and pushed, in this order.
+    pub(super) fn on_stored(&mut self, now: Now, number: u64, effects: &mut Vec<Effect>) {
+        let Some(batch) = self.storage.take(number) else {
+            tracing::warn!(batch = number, "a batch that is not being stored was reported as stored");
+            return;
+        };
+        self.counters.batches_stored += 1;
+        for op in &batch.ops {
+            if let Err(error) = self.history.insert(op) {
+                tracing::error!(%error, "a stored operation does not follow those held");
+            }
+        }
+        self.counters.ops_appended += batch.requests.len() as u64;
+        self.counters.ops_replicated += (batch.ops.len() - batch.requests.len()) as u64;
+        let own: Vec<Arc<Op>> = batch.requests.iter().map(|(_, op)| Arc::clone(op)).collect();
+        for (client, op) in batch.requests {
+            self.publish(&op, client.style.encoding, effects);
+            // A twin of the same identity may have come from a peer in the meantime and stand before this one.
+            let standing = self.history.standing(&op.identity).map_or(op, Arc::clone);
+            self.answer_write(now, client, &standing, effects);
+        }
+        self.push(&own, effects);
+        for (link, more) in batch.pulls {
+            self.finish_pull(now, link, more, effects);
+        }
+        self.wake(now, effects);
+    }
+
+    /// The disk is full. What has collected meanwhile follows the lost operations of the same writers, so it goes with them.
+    /// Clients are sent elsewhere; what came from peers is pulled again later, so this ends by itself.
+    pub(super) fn on_storage_full(&mut self, now: Now, number: u64, effects: &mut Vec<Effect>) {
+        let Some(batch) = self.storage.take(number) else {
+            tracing::warn!(batch = number, "a batch that is not being stored was reported as refused");
+            return;
+        };
+        self.counters.batches_refused += 1;
+        for batch in [batch, self.storage.take_collected()] {
+            for (client, _) in batch.requests {
+                self.turn_away(now, client, effects);
+            }
+            for (link, _) in batch.pulls {
+                self.finish_pull(now, link, false, effects);
+            }
+        }
+        self.wake(now, effects);
+    }
+}

@@ -1,0 +1,291 @@
+//! Replicas wired by hand: a world without sockets, disks or clocks, in which messages wait in a queue until they are delivered.
+
+mod replicating;
+mod serving;
+
+use super::{
+    Counters, Effect, Input, LoginPolicy, Now, Origin, PeerLink, Replica, ReplicaSettings, RequestId,
+};
+use crate::export;
+use crate::op::Op;
+use bytes::Bytes;
+use papo_protocol::client::{ReadReply, read_reply, write_request};
+use papo_protocol::publication::PublicationMeta;
+use papo_protocol::reply::Compat;
+use papo_protocol::time::UnixMillis;
+use papo_protocol::worker_link::Cookie;
+use papo_protocol::{Boot, Encoding, Lamport, Limits, RequestKey, ServerName};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+const LIMITS: Limits = Limits { bytes: 1 << 20, depth: 16, values: 10_000 };
+const START: i64 = 1_700_000_000_000;
+
+fn settings(number: usize) -> ReplicaSettings {
+    ReplicaSettings {
+        name: ServerName::new(&format!("server-{number}")).unwrap(),
+        boot: Boot(number as u64 * 11),
+        members: 3,
+        login_policy: LoginPolicy::Idempotent,
+        compat: Compat::default(),
+        limits: LIMITS,
+        cluster_id: "default/papo".to_owned(),
+    }
+}
+
+/// What a disk does with the batches it gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Disk {
+    Works,
+    /// Keeps them until it works again.
+    Stalls,
+    Full,
+}
+
+/// What became of a request.
+#[derive(Debug, Clone, PartialEq)]
+enum Outcome {
+    Reply { read: ReadReply, cookie: Cookie },
+    Elsewhere,
+}
+
+struct Host {
+    replica: Replica,
+    disk: Disk,
+    /// Batches that wait for the disk.
+    batches: VecDeque<(u64, Vec<Arc<Op>>)>,
+    /// Sizes of all batches.
+    batch_sizes: Vec<usize>,
+    stored: Vec<Arc<Op>>,
+    outcomes: BTreeMap<u64, Outcome>,
+    publications: Vec<(String, Bytes, PublicationMeta)>,
+    /// `publish` and `reply` in the order they left.
+    order: Vec<&'static str>,
+}
+
+impl Host {
+    fn new(replica: Replica) -> Self {
+        Self {
+            replica,
+            disk: Disk::Works,
+            batches: VecDeque::new(),
+            batch_sizes: Vec::new(),
+            stored: Vec::new(),
+            outcomes: BTreeMap::new(),
+            publications: Vec::new(),
+            order: Vec::new(),
+        }
+    }
+
+    fn exports(&self) -> [String; 4] {
+        let history = self.replica.history();
+        let mut files = [const { Vec::new() }; 4];
+        let [publications, messages, registry, server_data] = &mut files;
+        export::publications(history, publications).unwrap();
+        export::messages(history, messages).unwrap();
+        export::registry(history, registry).unwrap();
+        export::server_data(history, server_data).unwrap();
+        files.map(|file| String::from_utf8(file).unwrap())
+    }
+}
+
+struct World {
+    now: Now,
+    hosts: Vec<Host>,
+    /// To which host, on which of its links, what.
+    messages: VecDeque<(usize, PeerLink, Bytes)>,
+    cut: Vec<(usize, usize)>,
+    last_request: u64,
+}
+
+/// The link that `asker` opened to `answerer`, as the asker names it, and as the answerer does.
+fn ends(asker: usize, answerer: usize) -> [PeerLink; 2] {
+    [PeerLink(100 + answerer as u64), PeerLink(200 + asker as u64)]
+}
+
+impl World {
+    /// So many servers, no links.
+    fn apart(servers: usize) -> Self {
+        let now = Now { monotonic: Duration::from_secs(5), unix: UnixMillis(START) };
+        let open = |number| Replica::open(settings(number + 1), [], Lamport::default(), now).unwrap();
+        let hosts = (0..servers).map(|number| Host::new(open(number))).collect();
+        Self { now, hosts, messages: VecDeque::new(), cut: Vec::new(), last_request: 0 }
+    }
+
+    /// So many servers, all linked.
+    fn linked(servers: usize) -> Self {
+        let mut world = Self::apart(servers);
+        world.link_all();
+        world
+    }
+
+    fn link_all(&mut self) {
+        for a in 0..self.hosts.len() {
+            for b in (0..self.hosts.len()).filter(|b| *b != a) {
+                self.input(a, Input::PeerUp { link: ends(a, b)[0] });
+            }
+        }
+        self.run();
+    }
+
+    /// What is sent between these two from now on is lost.
+    fn cut(&mut self, a: usize, b: usize) {
+        self.cut.extend([(a, b), (b, a)]);
+    }
+
+    fn input(&mut self, host: usize, input: Input) {
+        let mut effects = Vec::new();
+        self.hosts[host].replica.handle(self.now, input, &mut effects);
+        self.execute(host, effects);
+    }
+
+    fn execute(&mut self, at: usize, effects: Vec<Effect>) {
+        let host = &mut self.hosts[at];
+        for effect in effects {
+            match effect {
+                Effect::Reply { id, cookie, body } => {
+                    let read = read_reply(&body, &LIMITS).unwrap();
+                    let before = host.outcomes.insert(id.0, Outcome::Reply { read, cookie });
+                    assert_eq!(before, None, "a request is answered once");
+                    host.order.push("reply");
+                }
+                Effect::Elsewhere { id } => {
+                    assert_eq!(host.outcomes.insert(id.0, Outcome::Elsewhere), None);
+                }
+                Effect::Store { batch, ops } => {
+                    assert!(host.batches.is_empty(), "one batch is under way at a time");
+                    host.batch_sizes.push(ops.len());
+                    host.batches.push_back((batch, ops));
+                }
+                Effect::Publish { topic, body, meta } => {
+                    host.publications.push((topic, body, meta));
+                    host.order.push("publish");
+                }
+                Effect::ToPeer { link, bytes } => {
+                    let asks = link.0 < 200;
+                    let other = usize::try_from(link.0 % 100).unwrap();
+                    let to = if asks { ends(at, other)[1] } else { ends(other, at)[0] };
+                    if !self.cut.contains(&(at, other)) {
+                        self.messages.push_back((other, to, bytes));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Lets the disks work and delivers messages until nothing is left to do at this moment.
+    fn run(&mut self) {
+        for _ in 0..100_000 {
+            let busy =
+                self.hosts.iter().position(|host| host.disk != Disk::Stalls && !host.batches.is_empty());
+            if let Some(at) = busy {
+                let (batch, ops) = self.hosts[at].batches.pop_front().unwrap();
+                if self.hosts[at].disk == Disk::Full {
+                    self.input(at, Input::StorageFull { batch });
+                } else {
+                    self.hosts[at].stored.extend(ops);
+                    self.input(at, Input::Stored { batch });
+                }
+            } else if let Some((to, link, bytes)) = self.messages.pop_front() {
+                self.input(to, Input::PeerMessage { link, bytes });
+            } else {
+                return;
+            }
+        }
+        panic!("the world does not come to rest");
+    }
+
+    /// Lets time pass, in steps as the replicas ask for them.
+    fn pass(&mut self, milliseconds: u64) {
+        let end = self.now.monotonic + Duration::from_millis(milliseconds);
+        loop {
+            let next = self.hosts.iter().filter_map(|host| host.replica.next_tick()).min();
+            let step = next.unwrap_or(end).clamp(self.now.monotonic, end) - self.now.monotonic;
+            self.now.monotonic += step;
+            self.now.unix.0 += i64::try_from(step.as_millis()).unwrap();
+            for at in 0..self.hosts.len() {
+                let mut effects = Vec::new();
+                self.hosts[at].replica.tick(self.now, &mut effects);
+                self.execute(at, effects);
+            }
+            self.run();
+            if self.now.monotonic >= end {
+                return;
+            }
+        }
+    }
+
+    /// A request by this origin; comes back with its id, without running the world.
+    fn send_from(&mut self, host: usize, from: Origin, body: Bytes) -> u64 {
+        self.last_request += 1;
+        let id = self.last_request;
+        self.input(host, Input::Request { id: RequestId(id), from, body });
+        id
+    }
+
+    fn outcome(&self, host: usize, id: u64) -> Option<&Outcome> {
+        self.hosts[host].outcomes.get(&id)
+    }
+
+    /// A direct request that is answered at this moment.
+    fn ask(&mut self, host: usize, service: &str, fields: &[(&str, &str)]) -> ReadReply {
+        let id = self.send_from(host, direct(self.last_request + 1), request(service, fields, 0));
+        self.run();
+        self.read(host, id)
+    }
+
+    fn read(&self, host: usize, id: u64) -> ReadReply {
+        match self.outcome(host, id) {
+            Some(Outcome::Reply { read, .. }) => read.clone(),
+            other => panic!("request {id} at {host}: {other:?}"),
+        }
+    }
+
+    fn cookie(&self, host: usize, id: u64) -> Cookie {
+        match self.outcome(host, id) {
+            Some(Outcome::Reply { cookie, .. }) => cookie.clone(),
+            other => panic!("request {id} at {host}: {other:?}"),
+        }
+    }
+
+    fn counters(&self, host: usize) -> &Counters {
+        self.hosts[host].replica.counters()
+    }
+}
+
+fn request(service: &str, fields: &[(&str, &str)], clock: u64) -> Bytes {
+    let clock = Lamport::new(clock).unwrap();
+    write_request(service, fields, None, clock, UnixMillis(START), Encoding::MessagePack)
+}
+
+fn request_with_id(service: &str, fields: &[(&str, &str)], id: u8) -> Bytes {
+    write_request(
+        service,
+        fields,
+        Some([id; 16]),
+        Lamport::default(),
+        UnixMillis(START),
+        Encoding::MessagePack,
+    )
+}
+
+/// A request over connection 1.
+fn direct(counter: u64) -> Origin {
+    Origin::Direct { session: 1, counter }
+}
+
+fn broker(counter: u64, cookie: &Cookie) -> Origin {
+    Origin::Broker { key: RequestKey { boot: Boot(99), counter }, cookie: cookie.clone(), last_resort: false }
+}
+
+fn last_resort(counter: u64, cookie: &Cookie) -> Origin {
+    Origin::Broker { key: RequestKey { boot: Boot(99), counter }, cookie: cookie.clone(), last_resort: true }
+}
+
+fn code(reply: &ReadReply) -> Option<&str> {
+    reply.failure.as_ref().and_then(|failure| failure.code.as_deref())
+}
+
+const GERAL: &[(&str, &str)] = &[("channel", "geral")];
+const OI: &[(&str, &str)] = &[("user", "ana"), ("channel", "geral"), ("message", "oi")];

@@ -1,0 +1,77 @@
+//! The smallest and largest value of every number in the spec, each with its reason.
+//!
+//! The CRD schema and [`crate::validate()`] both read these, so that the API server and `papo local` refuse the same manifests.
+
+/// An inclusive range of whole numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// The smallest allowed value.
+    pub min: u32,
+    /// The largest allowed value.
+    pub max: u32,
+}
+
+impl Bounds {
+    /// Whether `value` lies within.
+    #[must_use]
+    pub const fn contains(self, value: u32) -> bool {
+        self.min <= value && value <= self.max
+    }
+}
+
+const fn bounds(min: u32, max: u32) -> Bounds {
+    Bounds { min, max }
+}
+
+/// Servers: every one holds all data and talks to every other, so more than nine cost more than they give.
+pub const SERVER_REPLICAS: Bounds = bounds(1, 9);
+/// Brokers or proxies: every server connects to every one.
+pub const EXCHANGE_REPLICAS: Bounds = bounds(1, 9);
+/// Bots: they write without end, so they are bounded as a guard against a slip of the finger.
+pub const BOT_REPLICAS: Bounds = bounds(0, 100);
+/// Seconds that one server may take over one request.
+pub const SERVER_DEADLINE_SECONDS: Bounds = bounds(1, 15);
+/// Seconds until a broker gives a request up: with the proxies' link death (3 s) and resend (10 s) it stays below their 60 s of memory.
+pub const DEADLINE_SECONDS: Bounds = bounds(3, 45);
+/// Attempts that must fit in a broker's deadline: the first server, and two failovers.
+pub const ATTEMPTS_IN_DEADLINE: u32 = 3;
+/// Requests in flight at one foreign worker, which serves them one by one.
+pub const FOREIGN_WORKER_REQUESTS: Bounds = bounds(1, 1_000);
+/// Requests that wait at a broker for a worker.
+pub const WAITING_REQUESTS: Bounds = bounds(1, 1_000_000);
+/// Seconds between heartbeats of a server to ref (row F03).
+pub const HEARTBEAT_SECONDS: Bounds = bounds(1, 3_600);
+/// Seconds without a heartbeat after which ref forgets a server (row F04).
+pub const EXPIRY_SECONDS: Bounds = bounds(2, 86_400);
+/// Heartbeats that must fit in the expiry, so that one lost heartbeat expires nobody.
+pub const HEARTBEATS_IN_EXPIRY: u32 = 2;
+/// Seconds of contact before a higher rank takes over from a living coordinator.
+pub const HAND_OVER_SECONDS: Bounds = bounds(1, 86_400);
+/// Messages between two rounds of the clock synchronisation (row E06).
+pub const CLOCK_SYNC_MESSAGES: Bounds = bounds(1, 1_000_000);
+/// Seconds between two rounds of the clock synchronisation when nobody writes.
+pub const CLOCK_SYNC_SECONDS: Bounds = bounds(1, 86_400);
+/// Messages in one burst of a bot (row J01).
+pub const BOT_MESSAGES: Bounds = bounds(1, 10_000);
+/// Milliseconds between two messages of a bot.
+pub const BOT_MESSAGE_MILLISECONDS: Bounds = bounds(0, 3_600_000);
+/// Seconds that a bot pauses between bursts.
+pub const BOT_PAUSE_SECONDS: Bounds = bounds(0, 86_400);
+/// Channels that a bot makes and writes to.
+pub const BOT_CHANNELS: Bounds = bounds(1, 100);
+/// Bytes of one request: room for a long message, and no more than memory times connections can bear.
+pub const REQUEST_BYTES: Bounds = bounds(1_024, 16 * 1_024 * 1_024);
+/// Connections of one listening socket.
+pub const CONNECTIONS: Bounds = bounds(16, 1_000_000);
+/// Messages queued for one slow peer.
+pub const QUEUE_MESSAGES: Bounds = bounds(16, 10_000_000);
+/// Bytes queued for one slow peer: at least 64 KiB, and always more than one request (see [`crate::validate()`]).
+pub const QUEUE_BYTES: Bounds = bounds(65_536, 1_024 * 1_024 * 1_024);
+/// Bytes of a server's volume: below 16 MiB SQLite's log and one copy of the database do not fit.
+pub const STORAGE_BYTES_MIN: u64 = 16 * 1_024 * 1_024;
+/// Longest name of a ChatCluster: with `-server` and a revision's hash it stays a Kubernetes label (63 bytes).
+pub const CLUSTER_NAME_BYTES_MAX: usize = 40;
+/// Longest DNS label (RFC 1035).
+pub const DNS_LABEL_BYTES_MAX: usize = 63;
+/// Longest clusterId: a namespace, a slash and a name fit.
+pub const CLUSTER_ID_BYTES_MAX: usize = 128;

@@ -1,0 +1,86 @@
+//! What a node process reads from its `--settings` file: the ConfigMap in Kubernetes, a file that `papo local` writes.
+//!
+//! Written and read by the same type, so that writer and reader cannot drift apart.
+
+use crate::{
+    cluster::{ChatCluster, ClusterId},
+    manifest::{SettingsError, parse_yaml},
+    spec::ChatClusterSpec,
+};
+use serde::{Deserialize, Serialize};
+
+/// The settings of every node of one cluster.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NodeSettings {
+    /// Which cluster this is.
+    pub cluster_id: ClusterId,
+    /// The names of its servers; `server-n` has rank n.
+    pub members: Vec<String>,
+    /// The spec, with every default filled in.
+    pub spec: ChatClusterSpec,
+}
+
+impl NodeSettings {
+    /// The settings that follow from a manifest.
+    #[must_use]
+    pub fn of(cluster: &ChatCluster) -> Self {
+        Self {
+            cluster_id: cluster.cluster_id(),
+            members: member_names(cluster.spec.replicas),
+            spec: cluster.spec.clone(),
+        }
+    }
+
+    /// Reads the settings file's text.
+    ///
+    /// # Errors
+    /// [`SettingsError::Yaml`] with line, column and field.
+    pub fn read(text: &str) -> Result<Self, SettingsError> {
+        parse_yaml(text)
+    }
+
+    /// The settings file's text.
+    ///
+    /// # Errors
+    /// [`SettingsError::Write`] when a value has no form in YAML, which no value of these types is known to do.
+    pub fn to_yaml(&self) -> Result<String, SettingsError> {
+        serde_yaml::to_string(self).map_err(|error| SettingsError::Write { message: error.to_string() })
+    }
+}
+
+/// The names of `replicas` servers: `server-1` and so on.
+#[must_use]
+pub fn member_names(replicas: u32) -> Vec<String> {
+    (1..=replicas).map(server_name).collect()
+}
+
+/// The name of the server with this rank.
+#[must_use]
+pub fn server_name(rank: u32) -> String {
+    format!("server-{rank}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_for_a_node_is_what_it_reads() {
+        let mut cluster = ChatCluster::with_defaults("papo");
+        cluster.metadata.namespace = Some("chat".to_owned());
+        cluster.spec.replicas = 2;
+        let settings = NodeSettings::of(&cluster);
+        assert_eq!(settings.cluster_id.as_str(), "chat/papo");
+        assert_eq!(settings.members, ["server-1", "server-2"]);
+        assert_eq!(NodeSettings::read(&settings.to_yaml().unwrap()).unwrap(), settings);
+    }
+
+    #[test]
+    fn a_given_cluster_id_wins() {
+        let mut cluster = ChatCluster::with_defaults("papo");
+        assert_eq!(cluster.cluster_id().as_str(), "default/papo");
+        cluster.spec.cluster_id = Some("restored-2026".to_owned());
+        assert_eq!(cluster.cluster_id().as_str(), "restored-2026");
+    }
+}

@@ -1,0 +1,197 @@
+//! What a bot does, round after round.
+
+use super::Plan;
+use crate::client::{Client, LiveStream, Publication, RequestError, SharedClock};
+use papo_protocol::UserName;
+use std::collections::BTreeSet;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::sleep;
+
+/// With fewer channels than this, a bot creates one (the exercise's statement of 2026, row J01).
+const CHANNELS_WANTED: usize = 5;
+/// Channels that a bot follows (the same).
+const CHANNELS_FOLLOWED: usize = 3;
+/// First pause after a failure; doubled after each, up to [`RETRY_MAX`].
+const RETRY_MIN: Duration = Duration::from_secs(1);
+/// Longest pause after a failure.
+const RETRY_MAX: Duration = Duration::from_secs(30);
+
+pub(super) struct Bot {
+    client: Client,
+    live: LiveStream,
+    clock: SharedClock,
+    plan: Plan,
+    user: UserName,
+    followed: BTreeSet<String>,
+    sent: u64,
+}
+
+impl Bot {
+    pub(super) fn new(client: Client, live: LiveStream, clock: SharedClock, plan: Plan) -> Self {
+        let user = plan.name.clone().unwrap_or_else(random_name);
+        Self { client, live, clock, plan, user, followed: BTreeSet::new(), sent: 0 }
+    }
+
+    /// Until the messages of the plan are sent; without a number, for ever.
+    pub(super) async fn run(mut self, mut messages: mpsc::Receiver<Publication>) {
+        let mut retry = RETRY_MIN;
+        while let Err(error) = self.enter().await {
+            self.pause_after(&error, &mut retry).await;
+        }
+        tracing::info!(clock = %self.clock.now(), "{}", started(&self.user));
+        self.live.follow(self.user.as_str());
+        let (user, clock) = (self.user.clone(), self.clock.clone());
+        let rounds = async {
+            while !self.is_done() {
+                match self.round().await {
+                    Ok(()) => {
+                        retry = RETRY_MIN;
+                        if !self.is_done() {
+                            sleep(self.pause()).await;
+                        }
+                    }
+                    Err(error) => self.pause_after(&error, &mut retry).await,
+                }
+            }
+        };
+        let listen = async {
+            while let Some(Publication { topic, message }) = messages.recv().await {
+                tracing::info!(clock = %clock.now(), "{}", received(&user, &topic, &message.message));
+            }
+            // Without live messages it goes on writing.
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = rounds => {}
+            () = listen => {}
+        }
+    }
+
+    async fn enter(&mut self) -> Result<(), RequestError> {
+        match self.client.write("login", &[("user", self.user.as_str())]).await {
+            Ok(_) => Ok(()),
+            // Some foreign servers refuse whoever has entered before, and then serve them well.
+            Err(RequestError::Refused(failure)) if failure.code.is_none() => Ok(()),
+            Err(error) => {
+                if matches!(error, RequestError::Refused(_)) && self.plan.name.is_none() {
+                    self.user = random_name();
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// One round: look after the channels, then write to one of them.
+    async fn round(&mut self) -> Result<(), RequestError> {
+        let mut channels = self.channels().await?;
+        if channels.is_empty() {
+            for channel in self.plan.spec.channels.clone() {
+                self.create(channel, &mut channels).await?;
+            }
+        }
+        if channels.len() < CHANNELS_WANTED {
+            let channel = self.new_channel(&channels);
+            self.create(channel, &mut channels).await?;
+        }
+        self.follow(&channels);
+        let Some(channel) = pick(&channels).cloned() else { return Ok(()) };
+        for place in 0..self.plan.spec.messages {
+            if self.is_done() {
+                break;
+            }
+            if place > 0 {
+                sleep(self.plan.spec.message_interval()).await;
+            }
+            self.post(&channel).await?;
+        }
+        Ok(())
+    }
+
+    async fn channels(&self) -> Result<Vec<String>, RequestError> {
+        let reply = self.client.read("channels", &[]).await?;
+        Ok(reply.names(&["channels", "lista", "users"]))
+    }
+
+    async fn create(&self, channel: String, channels: &mut Vec<String>) -> Result<(), RequestError> {
+        match self.client.write("channel", &[("channel", &channel), ("user", self.user.as_str())]).await {
+            Ok(_) => {
+                tracing::info!(clock = %self.clock.now(), channel, "channel created");
+                channels.push(channel);
+                Ok(())
+            }
+            // Another bot was faster, or a user has that name: the next round sees.
+            Err(error @ RequestError::Refused(_)) => {
+                tracing::debug!(channel, %error, "channel not created");
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The first of the plan's names that is missing, else a random one.
+    fn new_channel(&self, channels: &[String]) -> String {
+        let missing = self.plan.spec.channels.iter().find(|name| !channels.contains(name));
+        missing.cloned().unwrap_or_else(|| format!("canal{}", rand::random_range(100..1000)))
+    }
+
+    fn follow(&mut self, channels: &[String]) {
+        while self.followed.len() < CHANNELS_FOLLOWED {
+            let others: Vec<_> =
+                channels.iter().filter(|channel| !self.followed.contains(*channel)).cloned().collect();
+            let Some(channel) = pick(&others) else { return };
+            self.live.follow(channel);
+            self.followed.insert(channel.clone());
+        }
+    }
+
+    async fn post(&mut self, channel: &str) -> Result<(), RequestError> {
+        let text = text(self.sent + 1, &self.user);
+        let fields = [("user", self.user.as_str()), ("channel", channel), ("message", text.as_str())];
+        self.client.write("publish", &fields).await?;
+        self.sent += 1;
+        tracing::debug!(clock = %self.clock.now(), channel, text, "posted");
+        Ok(())
+    }
+
+    fn is_done(&self) -> bool {
+        self.plan.messages.is_some_and(|messages| self.sent >= messages)
+    }
+
+    fn pause(&self) -> Duration {
+        let spec = &self.plan.spec.pause_seconds;
+        let (shortest, longest) = (u64::from(spec.min) * 1000, u64::from(spec.max.max(spec.min)) * 1000);
+        self.plan.pause.unwrap_or_else(|| Duration::from_millis(rand::random_range(shortest..=longest)))
+    }
+
+    async fn pause_after(&self, error: &RequestError, retry: &mut Duration) {
+        tracing::warn!(clock = %self.clock.now(), user = %self.user, %error, pause = ?*retry, "failed; trying again");
+        sleep(*retry).await;
+        *retry = (*retry * 2).min(RETRY_MAX);
+    }
+}
+
+fn random_name() -> UserName {
+    let name = format!("user{}", rand::random_range(1000..10_000));
+    #[expect(clippy::expect_used, reason = "four letters and four digits break no rule of names")]
+    UserName::new(&name).expect("a name of letters and digits")
+}
+
+fn pick(names: &[String]) -> Option<&String> {
+    if names.is_empty() { None } else { names.get(rand::random_range(0..names.len())) }
+}
+
+/// What a bot writes (row J02).
+pub(super) fn text(number: u64, user: &UserName) -> String {
+    format!("auto-msg {number} de {user}")
+}
+
+/// The literal line of row J02 for the start.
+pub(super) fn started(user: &UserName) -> String {
+    format!("[BOT] {user} iniciado e enviando mensagens automáticas...")
+}
+
+/// The literal line of row J02 for a message that arrived.
+pub(super) fn received(user: &UserName, topic: &str, text: &str) -> String {
+    format!("[{user}] <- (#{topic}) {text}")
+}

@@ -1,0 +1,148 @@
+//! The role `broker`: ROUTER for clients, DEALER for workers, and between them the mind of `papo_exchange::dispatch`.
+//!
+//! A request: client link -> [`Dispatch`] -> worker link -> server -> worker link -> [`Dispatch`] -> client link. This module
+//! moves frames and time; it must not know what a request asks.
+
+use crate::http::{self, SurfaceOwner};
+use crate::metrics::{BrokerMetrics, METRICS_INTERVAL};
+use crate::role::{self, Context, now};
+use papo_exchange::{ConnectionId, Dispatch, DispatchEffect, DispatchInput, DispatchSettings};
+use papo_zmtp::{Encoded, Endpoint, EndpointHandle, Event, PeerId, SendError, SocketType};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// How long a stopping broker waits for clients to read their last replies.
+const DRAIN_MAX: Duration = Duration::from_secs(15);
+
+/// What a broker is told.
+#[derive(Debug, Clone)]
+pub struct BrokerOptions {
+    /// ROUTER, for clients.
+    pub listen: Vec<SocketAddr>,
+    /// DEALER, for workers.
+    pub worker_listen: Vec<SocketAddr>,
+    /// HTTP.
+    pub http: SocketAddr,
+    /// Deadlines and bounds.
+    pub dispatch: DispatchSettings,
+}
+
+/// Runs until stopped.
+///
+/// # Errors
+/// When an address cannot be listened on.
+pub async fn run(context: Context, options: BrokerOptions) -> anyhow::Result<()> {
+    let (owner, surface) = SurfaceOwner::new();
+    http::serve(options.http, surface, context.http_stop.clone(), &context.tracker).await?;
+    let metrics = BrokerMetrics::register(&owner.registry)?;
+
+    let (mut clients, client_handle) = Endpoint::new(role::plain_endpoint(SocketType::Router));
+    let (mut workers, worker_handle) = Endpoint::new(context.papo_endpoint(SocketType::Dealer, "broker"));
+    role::listen(&client_handle, &options.listen, "clients (ROUTER)").await?;
+    role::listen(&worker_handle, &options.worker_listen, "workers (DEALER)").await?;
+    tracing::info!(clients = ?options.listen, workers = ?options.worker_listen, "broker listens");
+
+    let mut dispatch = Dispatch::new(options.dispatch, context.boot);
+    let mut effects = Vec::new();
+    let mut drain_until = None;
+    let mut second = tokio::time::interval(METRICS_INTERVAL);
+    loop {
+        let wait = role::until(dispatch.next_tick(now().monotonic));
+        tokio::select! {
+            event = clients.next() => match event {
+                Some(event) => on_client(&mut dispatch, event, &mut effects),
+                None => break,
+            },
+            event = workers.next() => match event {
+                Some(event) => on_worker(&context, &mut dispatch, event, &mut effects),
+                None => break,
+            },
+            () = tokio::time::sleep(wait) => dispatch.tick(now(), &mut effects),
+            _ = second.tick() => metrics.update(&dispatch),
+            () = context.stop.cancelled(), if drain_until.is_none() => {
+                owner.set_ready(false);
+                client_handle.stop_listening();
+                drain_until = Some(now().monotonic + DRAIN_MAX);
+                dispatch.handle(now(), DispatchInput::Drain, &mut effects);
+            }
+        }
+        apply(&client_handle, &worker_handle, &mut effects);
+        owner.set_ready(drain_until.is_none() && dispatch.ready_workers() > 0);
+        if drain_until.is_some_and(|until| dispatch.idle() || now().monotonic > until) {
+            break;
+        }
+    }
+    client_handle.shutdown();
+    worker_handle.shutdown();
+    while clients.next().await.is_some() {}
+    Ok(())
+}
+
+fn on_client(dispatch: &mut Dispatch, event: Event, effects: &mut Vec<DispatchEffect>) {
+    let input = match event {
+        Event::Up { peer, .. } => DispatchInput::ClientUp(connection(peer)),
+        Event::Message { peer, frames } => DispatchInput::ClientMessage { client: connection(peer), frames },
+        Event::Down { peer, cause } => {
+            tracing::debug!(peer = peer.0, %cause, "client gone");
+            DispatchInput::ClientDown(connection(peer))
+        }
+        Event::Failed { cause, .. } => {
+            tracing::debug!(%cause, "client handshake failed");
+            return;
+        }
+        // ROUTER peers do not subscribe.
+        Event::Subscribe { .. } | Event::Cancel { .. } => return,
+    };
+    dispatch.handle(now(), input, effects);
+}
+
+fn on_worker(context: &Context, dispatch: &mut Dispatch, event: Event, effects: &mut Vec<DispatchEffect>) {
+    let input = match event {
+        Event::Up { peer, info } => {
+            let papo = context.is_papo(&info);
+            tracing::info!(worker = peer.0, address = %info.address, papo, "worker connected");
+            DispatchInput::WorkerUp { worker: connection(peer), papo }
+        }
+        Event::Message { peer, frames } => DispatchInput::WorkerMessage { worker: connection(peer), frames },
+        Event::Down { peer, cause } => {
+            tracing::info!(worker = peer.0, %cause, "worker gone");
+            DispatchInput::WorkerDown(connection(peer))
+        }
+        Event::Failed { cause, .. } => {
+            tracing::warn!(%cause, "worker handshake failed");
+            return;
+        }
+        Event::Subscribe { .. } | Event::Cancel { .. } => return,
+    };
+    dispatch.handle(now(), input, effects);
+}
+
+/// Carries out effects; a link that cannot take its message is closed, and its Down event tells the mind.
+fn apply(clients: &EndpointHandle, workers: &EndpointHandle, effects: &mut Vec<DispatchEffect>) {
+    for effect in effects.drain(..) {
+        match effect {
+            DispatchEffect::ToClient { client, frames } => send_or_close(clients, client, &frames, "client"),
+            DispatchEffect::ToWorker { worker, frames } => send_or_close(workers, worker, &frames, "worker"),
+            DispatchEffect::CloseClient { client } => clients.close_after_flush(peer(client)),
+            DispatchEffect::CloseWorker { worker } => workers.close(peer(worker)),
+        }
+    }
+}
+
+fn send_or_close(handle: &EndpointHandle, to: ConnectionId, frames: &[bytes::Bytes], what: &'static str) {
+    match handle.send(peer(to), Encoded::new(frames)) {
+        Ok(_) | Err(SendError::Gone) => {}
+        Err(SendError::Full) => {
+            tracing::warn!(peer = to.0, what, "the peer does not read what it is sent: closing it");
+            handle.close(peer(to));
+        }
+    }
+}
+
+fn connection(peer: PeerId) -> ConnectionId {
+    ConnectionId(peer.0)
+}
+
+fn peer(connection: ConnectionId) -> PeerId {
+    PeerId(connection.0)
+}

@@ -1,0 +1,110 @@
+//! `papo chat`: a person's client. On a terminal it edits lines, completes names and shows live messages above the line being
+//! typed; with anything else as standard input it runs the lines as a script and exits with a status.
+//!
+//! A line becomes a [`command::Command`], the [`session::Session`] carries it out through [`crate::client`], and all that is shown goes
+//! through the [`screen::Screen`]; `terminal` and `script` only differ in where lines come from and go to. Nothing here
+//! knows papo's servers beyond what any client of the exercise may know.
+
+mod catch_up;
+mod command;
+mod complete;
+mod line;
+mod screen;
+mod script;
+mod session;
+mod terminal;
+#[cfg(test)]
+mod tests;
+
+use crate::client::loopback;
+use papo_settings::{Address, Environment, ports};
+use std::io::IsTerminal as _;
+use std::process::ExitCode;
+
+/// Options of `papo chat`.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct ChatOptions {
+    /// The broker, which passes requests on to a server [default: 127.0.0.1:5555]
+    #[arg(long, value_name = "ADDRESS")]
+    pub broker: Option<Address>,
+    /// The proxy, from which live messages come [default: 127.0.0.1:5558]
+    #[arg(long, value_name = "ADDRESS")]
+    pub proxy: Option<Address>,
+    /// One server to ask directly, without a broker
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "broker")]
+    pub server: Option<Address>,
+    /// Your name in the chat; on a terminal you are asked for it otherwise
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
+    /// Plain text, without colours
+    #[arg(long)]
+    pub no_color: bool,
+    /// A name to offer to whoever is asked for one, and for a script that gives none.
+    #[arg(skip)]
+    pub suggested_user: Option<String>,
+}
+
+impl ChatOptions {
+    /// What no flag says, the environment may say.
+    #[must_use]
+    pub fn or_environment(self, environment: &Environment) -> Self {
+        let asks = self.broker.is_some() || self.server.is_some();
+        Self {
+            broker: self.broker.or_else(|| environment.brokers.first().cloned()),
+            proxy: self.proxy.or_else(|| environment.proxies_to_subscribe.first().cloned()),
+            server: self.server.or_else(|| if asks { None } else { environment.server.clone() }),
+            user: self.user.or_else(|| environment.user.clone()),
+            no_color: self.no_color,
+            suggested_user: self.suggested_user.or_else(|| environment.shell_user.clone()),
+        }
+    }
+
+    /// Whom requests are sent to, in words and as an address.
+    fn asked(&self) -> (String, Address) {
+        match (&self.server, &self.broker) {
+            (Some(server), _) => (format!("the server at {server}"), server.clone()),
+            (None, broker) => {
+                let broker = broker.clone().unwrap_or_else(|| loopback(ports::BROKER_CLIENTS));
+                (format!("the broker at {broker}"), broker)
+            }
+        }
+    }
+
+    fn proxy(&self) -> Address {
+        self.proxy.clone().unwrap_or_else(|| loopback(ports::PROXY_SUBSCRIBERS))
+    }
+}
+
+/// How a chat ended, as its exit status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    /// All went well: 0.
+    Fine,
+    /// A command failed, or what was expected did not come: 1.
+    Failed,
+    /// The options are wrong: 2.
+    Usage,
+}
+
+impl From<Outcome> for ExitCode {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Fine => Self::SUCCESS,
+            Outcome::Failed => Self::FAILURE,
+            Outcome::Usage => Self::from(2),
+        }
+    }
+}
+
+/// Chats until the person leaves or the script ends.
+///
+/// # Errors
+/// When the terminal cannot be used.
+pub async fn run(options: ChatOptions) -> anyhow::Result<ExitCode> {
+    let outcome = if std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
+        terminal::run(&options).await?
+    } else {
+        script::run(&options, script::lines_of_stdin(), Box::new(std::io::stdout())).await
+    };
+    Ok(outcome.into())
+}

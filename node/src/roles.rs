@@ -1,0 +1,170 @@
+//! From arguments, environment and settings to a running role.
+
+use crate::broker::{self, BrokerOptions};
+use crate::cli::{self, BrokerArgs, CommonArgs, ProxyArgs, ReferenceArgs, ServerArgs, first};
+use crate::logging;
+use crate::proxy::{self, ProxyOptions};
+use crate::reference::{self, ReferenceOptions};
+use crate::role::Context;
+use crate::server::{self, ServerOptions};
+use anyhow::Context as _;
+use papo_exchange::DispatchSettings;
+use papo_protocol::ServerName;
+use papo_protocol::codec::Limits;
+use papo_protocol::reply::Compat;
+use papo_replica::ReplicaSettings;
+use papo_settings::{Environment, ListenAddress, LoginPolicy, NodeSettings, PublishOk, ports};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Deepest nesting and most values of a client's request: far above any dialect, far below harm.
+const REQUEST_DEPTH_MAX: usize = 16;
+const REQUEST_VALUES_MAX: usize = 4096;
+
+/// Runs a role on a runtime of its own. One thread: a role is one task that moves bytes; two or three roles share a core well.
+fn run<F: Future<Output = anyhow::Result<()>>>(
+    common: &CommonArgs,
+    environment: &Environment,
+    settings: &NodeSettings,
+    role: impl FnOnce(Context) -> F,
+) -> anyhow::Result<()> {
+    logging::start(&settings.spec.logging);
+    let token_file = common.token_file.as_ref().or(environment.token_file.as_ref());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
+    let result = runtime.block_on(async {
+        let context = Context::new(token_file.map(PathBuf::as_path), common.exit_on_stdin_close)?;
+        let result = role(context.clone()).await;
+        context.finish().await;
+        result
+    });
+    // A read of standard input that never returns must not keep the process.
+    runtime.shutdown_background();
+    result
+}
+
+fn http(common: &CommonArgs, environment: &Environment) -> SocketAddr {
+    common.http.or(environment.http).unwrap_or(ListenAddress::everywhere(ports::HTTP)).socket()
+}
+
+fn sockets(flag: &[ListenAddress], environment: &[ListenAddress], default: &[u16]) -> Vec<SocketAddr> {
+    let default: Vec<ListenAddress> = default.iter().map(|port| ListenAddress::everywhere(*port)).collect();
+    first(flag, environment, &default).into_iter().map(ListenAddress::socket).collect()
+}
+
+fn data(flag: Option<PathBuf>, environment: &Environment) -> PathBuf {
+    flag.or_else(|| environment.data.clone()).unwrap_or_else(|| PathBuf::from("data"))
+}
+
+fn members(settings: &NodeSettings) -> anyhow::Result<Vec<ServerName>> {
+    settings.members.iter().map(|name| ServerName::new(name).with_context(|| format!("the member `{name}`"))).collect()
+}
+
+/// `papo server`.
+///
+/// # Errors
+/// As [`server::run`], and for a bad or missing argument.
+pub fn server(args: ServerArgs, environment: &Environment) -> anyhow::Result<()> {
+    let settings = cli::settings(&args.common, environment)?;
+    let name = args.name.as_ref().or(environment.name.as_ref()).context("a server needs a name: --name server-1")?;
+    let name = ServerName::new(name).with_context(|| format!("--name `{name}`"))?;
+    let peers = first(&args.peers, &environment.peers, &[]);
+    let peers = peers
+        .into_iter()
+        .map(|peer| {
+            let name = ServerName::new(&peer.name).with_context(|| format!("--peers `{peer}`"))?;
+            Ok((name, peer.address))
+        })
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    let peer_listen = args.peer_listen.or(environment.peer_listen).unwrap_or(ListenAddress::everywhere(ports::PEER));
+    let spec = &settings.spec;
+    let limits = Limits {
+        bytes: usize::try_from(spec.limits.request_bytes).unwrap_or(usize::MAX),
+        depth: REQUEST_DEPTH_MAX,
+        values: REQUEST_VALUES_MAX,
+    };
+    run(&args.common, environment, &settings, async |context| {
+        let replica = ReplicaSettings {
+            name,
+            boot: context.boot,
+            members: u32::try_from(settings.members.len().max(1)).unwrap_or(u32::MAX),
+            login_policy: match spec.login_policy {
+                LoginPolicy::Idempotent => papo_replica::LoginPolicy::Idempotent,
+                LoginPolicy::Unique => papo_replica::LoginPolicy::Unique,
+            },
+            compat: Compat { publish_says_sucesso: spec.compat.publish_ok == PublishOk::Sucesso },
+            limits,
+            cluster_id: settings.cluster_id.to_string(),
+        };
+        let options = ServerOptions {
+            listen: sockets(&args.listen, &environment.listen, &[ports::SERVER]),
+            peer_listen: vec![peer_listen.socket()],
+            http: http(&args.common, environment),
+            data: data(args.data, environment),
+            brokers: first(&args.broker, &environment.brokers, &[]),
+            proxies: first(&args.proxy, &environment.proxies_to_publish, &[]),
+            reference: args.reference.or_else(|| environment.reference.clone()),
+            peers,
+            heartbeat: spec.reference.heartbeat(),
+            replica,
+        };
+        server::run(context, options).await
+    })
+}
+
+/// `papo broker`.
+///
+/// # Errors
+/// As [`broker::run`].
+pub fn broker(args: BrokerArgs, environment: &Environment) -> anyhow::Result<()> {
+    let settings = cli::settings(&args.common, environment)?;
+    let spec = &settings.spec;
+    let options = BrokerOptions {
+        listen: sockets(&args.listen, &environment.listen, &[ports::BROKER_CLIENTS]),
+        worker_listen: sockets(&args.worker_listen, &environment.worker_listen, &[ports::BROKER_WORKERS]),
+        http: http(&args.common, environment),
+        dispatch: DispatchSettings {
+            server_deadline: spec.broker.server_deadline(),
+            broker_deadline: spec.broker.deadline(),
+            foreign_capacity: usize::try_from(spec.broker.foreign_worker_requests).unwrap_or(usize::MAX),
+            waiting_max: usize::try_from(spec.broker.waiting_requests).unwrap_or(usize::MAX),
+            request_bytes_max: usize::try_from(spec.limits.request_bytes).unwrap_or(usize::MAX),
+            ..DispatchSettings::default()
+        },
+    };
+    run(&args.common, environment, &settings, async |context| broker::run(context, options).await)
+}
+
+/// `papo proxy`.
+///
+/// # Errors
+/// As [`proxy::run`].
+pub fn proxy(args: ProxyArgs, environment: &Environment) -> anyhow::Result<()> {
+    let settings = cli::settings(&args.common, environment)?;
+    let options = ProxyOptions {
+        xsub_listen: sockets(&args.xsub_listen, &environment.xsub_listen, &[ports::PROXY_PUBLISHERS]),
+        listen: sockets(
+            &args.listen,
+            &environment.listen,
+            &[ports::PROXY_SUBSCRIBERS, ports::PROXY_SUBSCRIBERS_ALIAS],
+        ),
+        http: http(&args.common, environment),
+    };
+    run(&args.common, environment, &settings, async |context| proxy::run(context, options).await)
+}
+
+/// `papo ref`.
+///
+/// # Errors
+/// As [`reference::run`].
+pub fn reference(args: ReferenceArgs, environment: &Environment) -> anyhow::Result<()> {
+    let settings = cli::settings(&args.common, environment)?;
+    let options = ReferenceOptions {
+        listen: sockets(&args.listen, &environment.listen, &[ports::REF, ports::REF_ALIAS]),
+        http: http(&args.common, environment),
+        data: data(args.data, environment),
+        members: members(&settings)?,
+        expiry: settings.spec.reference.expiry(),
+        list_as_map: settings.spec.compat.list_as_map,
+    };
+    run(&args.common, environment, &settings, async |context| reference::run(context, options).await)
+}

@@ -1,0 +1,174 @@
+//! The role `server`: the body around the mind of `papo_replica`.
+//!
+//! A write: client or broker link -> [`Replica`] -> storage thread (fsync) -> [`Replica`] -> PUB links, then the reply. One task
+//! owns everything; it moves bytes, time and outcomes, and must not know what an operation means.
+
+mod peers;
+mod publisher;
+mod reference_link;
+mod requests;
+
+use crate::http::{self, SurfaceOwner};
+use crate::metrics::{METRICS_INTERVAL, ServerMetrics};
+use crate::role::{self, Context, now};
+use crate::storage::{Opened, Outcome, Storage};
+use papo_protocol::ServerName;
+use papo_replica::{Effect, Input, Replica, ReplicaSettings};
+use papo_settings::Address;
+use papo_zmtp::{Endpoint, SocketType};
+use peers::Peers;
+use publisher::Publisher;
+use reference_link::ReferenceLink;
+use requests::Requests;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How long a stopping server answers what it has begun.
+const DRAIN_MAX: Duration = Duration::from_secs(10);
+
+/// What a server is told.
+#[derive(Debug, Clone)]
+pub struct ServerOptions {
+    /// REP, for clients that address this server.
+    pub listen: Vec<SocketAddr>,
+    /// ROUTER, for the other servers.
+    pub peer_listen: Vec<SocketAddr>,
+    /// HTTP.
+    pub http: SocketAddr,
+    /// Where the history is kept.
+    pub data: PathBuf,
+    /// Brokers' worker addresses.
+    pub brokers: Vec<Address>,
+    /// Proxies' XSUB addresses.
+    pub proxies: Vec<Address>,
+    /// The reference service.
+    pub reference: Option<Address>,
+    /// The other servers' peer addresses.
+    pub peers: Vec<(ServerName, Address)>,
+    /// Between heartbeats to the reference service.
+    pub heartbeat: Duration,
+    /// Of the mind.
+    pub replica: ReplicaSettings,
+}
+
+/// Runs until stopped.
+///
+/// # Errors
+/// When an address cannot be listened on, or the data folder cannot be used.
+pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        options.peers.is_empty() || context.token.is_some(),
+        "a server with peers needs the cluster token: name its file with --token-file"
+    );
+    let (owner, surface) = SurfaceOwner::new();
+    http::serve(options.http, surface, context.http_stop.clone(), &context.tracker).await?;
+    let metrics = ServerMetrics::register(&owner.registry)?;
+
+    let name = options.replica.name.clone();
+    let Opened { mut storage, mut outcomes, operations, lamport_floor } =
+        Storage::open(&options.data, &options.replica.cluster_id, &name)?;
+    tracing::info!(server = %name, operations = operations.len(), "history read");
+    let mut replica = Replica::open(options.replica.clone(), operations, lamport_floor, now())?;
+
+    let (mut direct, direct_handle) = Endpoint::new(role::plain_endpoint(SocketType::Rep));
+    let (mut brokers, broker_handle) = Endpoint::new(context.papo_endpoint(SocketType::Rep, "server"));
+    let (mut proxies, mut publisher) = Publisher::connect(&context, &options.proxies);
+    let (mut listener, mut dialer, mut peers) = Peers::open(&context, &options).await?;
+    let (mut reference_events, mut reference) =
+        ReferenceLink::connect(options.reference.as_ref(), name.clone(), options.heartbeat);
+    let mut requests = Requests::new(direct_handle.clone(), broker_handle.clone(), name.clone());
+    role::listen(&direct_handle, &options.listen, "clients (REP)").await?;
+    for broker in &options.brokers {
+        broker_handle.connect(&broker.to_string());
+    }
+    tracing::info!(server = %name, listen = ?options.listen, peers = ?options.peer_listen, "server listens");
+
+    let mut effects = Vec::new();
+    let mut second = tokio::time::interval(METRICS_INTERVAL);
+    let mut beat = tokio::time::interval(papo_exchange::constants::WORKER_BEAT_INTERVAL);
+    let mut drain_until = None;
+    loop {
+        let wait = role::until(replica.next_tick());
+        let input = tokio::select! {
+            outcome = outcomes.recv() => match outcome {
+                Some(Outcome::Stored(batch)) => Some(Input::Stored { batch }),
+                Some(Outcome::Full(batch)) => Some(Input::StorageFull { batch }),
+                None => break,
+            },
+            Some(event) = direct.next() => requests.on_direct(event),
+            Some(event) = brokers.next() => requests.on_broker(&context, event),
+            Some(event) = dialer.next() => peers.on_dialer(&context, event),
+            Some(event) = listener.next() => peers.on_listener(&context, event),
+            Some(event) = proxies.next() => { publisher.on_event(&context, event); None }
+            Some(event) = reference_events.next() => { reference.on_event(event, replica.lamport()); None }
+            () = tokio::time::sleep(wait) => { replica.tick(now(), &mut effects); None }
+            _ = beat.tick() => { requests.beat(); None }
+            _ = second.tick() => {
+                reference.on_second(replica.lamport());
+                metrics.update(&replica, requests.in_flight());
+                owner.set_status(status(&name, &context, &replica, &reference, &peers, &requests, &publisher));
+                None
+            }
+            () = context.stop.cancelled(), if drain_until.is_none() => {
+                owner.set_ready(false);
+                requests.leave();
+                direct_handle.stop_listening();
+                drain_until = Some(now().monotonic + DRAIN_MAX);
+                Some(Input::Drain)
+            }
+        };
+        if let Some(input) = input {
+            replica.handle(now(), input, &mut effects);
+        }
+        storage.cover(replica.lamport()).await;
+        for effect in effects.drain(..) {
+            match effect {
+                Effect::Store { batch, ops } => storage.store(batch, ops),
+                Effect::Publish { topic, body, meta } => publisher.publish(now().monotonic, &topic, &body, &meta),
+                Effect::Reply { id, cookie, body } => requests.reply(id, cookie, body),
+                Effect::Elsewhere { id } => requests.elsewhere(id),
+                Effect::ToPeer { link, bytes } => peers.send(link, bytes),
+            }
+        }
+        owner.set_ready(drain_until.is_none() && (requests.brokers() > 0 || options.brokers.is_empty()));
+        if drain_until.is_some_and(|until| requests.in_flight() == 0 || now().monotonic > until) {
+            break;
+        }
+    }
+    for handle in [&direct_handle, &broker_handle, publisher.handle(), reference.handle()].into_iter().chain(peers.handles()) {
+        handle.shutdown();
+    }
+    for endpoint in [&mut direct, &mut brokers, &mut proxies] {
+        while endpoint.next().await.is_some() {}
+    }
+    Ok(())
+}
+
+/// What `/status` shows.
+fn status(
+    name: &ServerName,
+    context: &Context,
+    replica: &Replica,
+    reference: &ReferenceLink,
+    peers: &Peers,
+    requests: &Requests,
+    publisher: &Publisher,
+) -> serde_json::Value {
+    let history = replica.history();
+    serde_json::json!({
+        "server": name,
+        "boot": format!("{:016x}", context.boot.0),
+        "rank": reference.rank(),
+        "lamport": replica.lamport(),
+        "operations": history.len(),
+        "users": history.state().users().len(),
+        "channels": history.state().channels().len(),
+        "vector": history.vector(),
+        "digest": history.vector().digest().to_string(),
+        "peers": peers.connected(),
+        "brokers": requests.brokers(),
+        "proxies": publisher.connected(),
+        "inFlight": requests.in_flight(),
+    })
+}

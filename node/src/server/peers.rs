@@ -1,0 +1,116 @@
+//! Links between servers: each server dials every other one and asks on that link; it answers on the links that others dial.
+//! Without the cluster token a link is closed before anything is read from it.
+
+use super::ServerOptions;
+use crate::role::{self, Context};
+use bytes::Bytes;
+use papo_replica::{Input, PeerLink};
+use papo_zmtp::{Encoded, Endpoint, EndpointHandle, Event, PeerId, SendError, SocketType};
+use std::collections::HashSet;
+
+/// Which of the two endpoints a link belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Dialer,
+    Listener,
+}
+
+/// Both endpoints of the peer protocol.
+pub struct Peers {
+    dialer: EndpointHandle,
+    listener: EndpointHandle,
+    /// Links that presented the token.
+    known: HashSet<PeerLink>,
+}
+
+impl Peers {
+    /// Listens for the other servers and dials them, for ever.
+    pub async fn open(context: &Context, options: &ServerOptions) -> anyhow::Result<(Endpoint, Endpoint, Self)> {
+        let (listener_events, listener) = Endpoint::new(context.papo_endpoint(SocketType::Router, "server"));
+        let (dialer_events, dialer) = Endpoint::new(context.papo_endpoint(SocketType::Dealer, "server"));
+        role::listen(&listener, &options.peer_listen, "the other servers").await?;
+        for (_, address) in &options.peers {
+            dialer.connect(&address.to_string());
+        }
+        Ok((listener_events, dialer_events, Self { dialer, listener, known: HashSet::new() }))
+    }
+
+    /// For shutting down.
+    pub fn handles(&self) -> [&EndpointHandle; 2] {
+        [&self.dialer, &self.listener]
+    }
+
+    /// Servers that this one has reached.
+    pub fn connected(&self) -> usize {
+        self.known.iter().filter(|link| side(**link) == Side::Dialer).count()
+    }
+
+    /// From the links that this server dialled.
+    pub fn on_dialer(&mut self, context: &Context, event: Event) -> Option<Input> {
+        self.on_event(context, Side::Dialer, event)
+    }
+
+    /// From the links that others dialled.
+    pub fn on_listener(&mut self, context: &Context, event: Event) -> Option<Input> {
+        self.on_event(context, Side::Listener, event)
+    }
+
+    fn on_event(&mut self, context: &Context, on: Side, event: Event) -> Option<Input> {
+        match event {
+            Event::Up { peer, info } if context.is_papo(&info) => {
+                tracing::info!(peer = peer.0, address = %info.address, dialled = on == Side::Dialer, "server connected");
+                let link = link(on, peer);
+                self.known.insert(link);
+                (on == Side::Dialer).then_some(Input::PeerUp { link })
+            }
+            Event::Up { peer, info } => {
+                tracing::warn!(address = %info.address, "a peer without the cluster token: closed");
+                self.handle(on).close(peer);
+                None
+            }
+            Event::Message { peer, frames } => {
+                let link = link(on, peer);
+                let bytes = frames.into_iter().next()?;
+                self.known.contains(&link).then_some(Input::PeerMessage { link, bytes })
+            }
+            Event::Down { peer, cause } => {
+                let link = link(on, peer);
+                if !self.known.remove(&link) {
+                    return None;
+                }
+                tracing::info!(peer = peer.0, %cause, dialled = on == Side::Dialer, "server gone");
+                Some(Input::PeerDown { link })
+            }
+            Event::Failed { cause, .. } => {
+                tracing::debug!(%cause, "server not reached");
+                None
+            }
+            Event::Subscribe { .. } | Event::Cancel { .. } => None,
+        }
+    }
+
+    /// Sends one message of the peer protocol.
+    pub fn send(&self, to: PeerLink, bytes: Bytes) {
+        let (handle, peer) = (self.handle(side(to)), PeerId(to.0 >> 1));
+        // A peer that does not read is dropped: it pulls what it missed when it is back.
+        if matches!(handle.send(peer, Encoded::new(&[bytes])), Err(SendError::Full)) {
+            handle.close(peer);
+        }
+    }
+
+    fn handle(&self, side: Side) -> &EndpointHandle {
+        match side {
+            Side::Dialer => &self.dialer,
+            Side::Listener => &self.listener,
+        }
+    }
+}
+
+/// The mind sees one space of links: dialled ones are even, others odd.
+fn link(side: Side, peer: PeerId) -> PeerLink {
+    PeerLink((peer.0 << 1) | u64::from(side == Side::Listener))
+}
+
+fn side(link: PeerLink) -> Side {
+    if link.0 & 1 == 0 { Side::Dialer } else { Side::Listener }
+}

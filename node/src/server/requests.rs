@@ -1,0 +1,186 @@
+//! Requests on their way: which link each came by, so that its answer goes back there.
+
+use crate::envelope::split_envelope;
+use crate::role::Context;
+use bytes::Bytes;
+use papo_protocol::ServerName;
+use papo_protocol::identity::RequestKey;
+use papo_protocol::worker_link::{Cookie, FromWorker, ToWorker};
+use papo_replica::{Input, Origin, RequestId};
+use papo_zmtp::{Encoded, EndpointHandle, Event, PeerId};
+use std::collections::{HashMap, HashSet};
+
+/// Requests that a papo broker may have in flight here.
+const CAPACITY: u32 = 256;
+
+/// Where an answer goes.
+enum Route {
+    /// A client's own link to this server.
+    Direct { peer: PeerId, envelope: Vec<Bytes> },
+    /// A papo broker.
+    Broker { peer: PeerId, key: RequestKey },
+    /// A broker of another make, to which this server is a REP worker.
+    ForeignBroker { peer: PeerId, envelope: Vec<Bytes> },
+}
+
+/// All requests that have no answer yet. Bounded: a REQ link has one, a papo broker [`CAPACITY`].
+pub struct Requests {
+    direct: EndpointHandle,
+    broker: EndpointHandle,
+    name: ServerName,
+    routes: HashMap<RequestId, Route>,
+    next: u64,
+    papo_brokers: HashSet<PeerId>,
+    foreign_brokers: HashSet<PeerId>,
+}
+
+impl Requests {
+    pub fn new(direct: EndpointHandle, broker: EndpointHandle, name: ServerName) -> Self {
+        Self {
+            direct,
+            broker,
+            name,
+            routes: HashMap::new(),
+            next: 0,
+            papo_brokers: HashSet::new(),
+            foreign_brokers: HashSet::new(),
+        }
+    }
+
+    /// Requests without an answer.
+    pub fn in_flight(&self) -> usize {
+        self.routes.len()
+    }
+
+    /// Connected brokers.
+    pub fn brokers(&self) -> usize {
+        self.papo_brokers.len() + self.foreign_brokers.len()
+    }
+
+    /// From the REP endpoint.
+    pub fn on_direct(&mut self, event: Event) -> Option<Input> {
+        match event {
+            Event::Message { peer, frames } => {
+                let Some((envelope, body)) = split_envelope(frames) else {
+                    tracing::debug!(peer = peer.0, "a message without a single body: closing its link");
+                    self.direct.close(peer);
+                    return None;
+                };
+                let session = direct_session(peer);
+                Some(self.accept(Route::Direct { peer, envelope }, body, |counter| Origin::Direct { session, counter }))
+            }
+            Event::Down { peer, .. } => Some(Input::SessionClosed { session: direct_session(peer) }),
+            Event::Up { .. } | Event::Failed { .. } | Event::Subscribe { .. } | Event::Cancel { .. } => None,
+        }
+    }
+
+    /// From the links to brokers.
+    pub fn on_broker(&mut self, context: &Context, event: Event) -> Option<Input> {
+        match event {
+            Event::Up { peer, info } => {
+                let papo = context.is_papo(&info);
+                tracing::info!(broker = peer.0, address = %info.address, papo, "broker connected");
+                if papo {
+                    self.papo_brokers.insert(peer);
+                    self.to_broker(peer, &FromWorker::Hello { name: self.name.clone(), capacity: CAPACITY });
+                } else {
+                    self.foreign_brokers.insert(peer);
+                }
+                None
+            }
+            Event::Message { peer, frames } if self.papo_brokers.contains(&peer) => {
+                let Some(ToWorker::Request { key, cookie, last_resort, body }) = ToWorker::from_frames(&frames) else {
+                    tracing::warn!(broker = peer.0, "an unreadable message from a broker of this cluster: ignored");
+                    return None;
+                };
+                Some(self.accept(Route::Broker { peer, key }, body, |_| Origin::Broker { key, cookie, last_resort }))
+            }
+            Event::Message { peer, frames } => {
+                let (envelope, body) = split_envelope(frames)?;
+                // All clients of a foreign broker share its link: each request gets a session of its own, so that none of them
+                // speaks as another's user.
+                Some(self.accept(Route::ForeignBroker { peer, envelope }, body, |counter| Origin::Direct {
+                    session: foreign_session(counter),
+                    counter,
+                }))
+            }
+            Event::Down { peer, cause } => {
+                tracing::info!(broker = peer.0, %cause, "broker gone");
+                self.papo_brokers.remove(&peer);
+                self.foreign_brokers.remove(&peer);
+                None
+            }
+            Event::Failed { cause, .. } => {
+                tracing::debug!(%cause, "broker not reached");
+                None
+            }
+            Event::Subscribe { .. } | Event::Cancel { .. } => None,
+        }
+    }
+
+    fn accept(&mut self, route: Route, body: Bytes, origin: impl FnOnce(u64) -> Origin) -> Input {
+        self.next += 1;
+        let id = RequestId(self.next);
+        self.routes.insert(id, route);
+        Input::Request { id, from: origin(self.next), body }
+    }
+
+    /// Sends an answer back where its request came from.
+    pub fn reply(&mut self, id: RequestId, cookie: Cookie, body: Bytes) {
+        match self.routes.remove(&id) {
+            Some(Route::Direct { peer, envelope }) => send_enveloped(&self.direct, peer, envelope, body),
+            Some(Route::Broker { peer, key }) => self.to_broker(peer, &FromWorker::Reply { key, cookie, body }),
+            Some(Route::ForeignBroker { peer, envelope }) => send_enveloped(&self.broker, peer, envelope, body),
+            None => tracing::error!(request = id.0, "an answer without a request"),
+        }
+    }
+
+    /// Tells the broker to ask another server. The mind says it of papo brokers' requests only.
+    pub fn elsewhere(&mut self, id: RequestId) {
+        match self.routes.remove(&id) {
+            Some(Route::Broker { peer, key }) => self.to_broker(peer, &FromWorker::Elsewhere { key }),
+            Some(Route::Direct { .. } | Route::ForeignBroker { .. }) | None => {
+                tracing::error!(request = id.0, "no broker to send a request elsewhere");
+            }
+        }
+    }
+
+    /// Tells papo's brokers that this server lives.
+    pub fn beat(&self) {
+        for peer in &self.papo_brokers {
+            self.to_broker(*peer, &FromWorker::Beat);
+        }
+    }
+
+    /// Asks papo's brokers for no more requests.
+    pub fn leave(&self) {
+        for peer in &self.papo_brokers {
+            self.to_broker(*peer, &FromWorker::Leaving);
+        }
+    }
+
+    fn to_broker(&self, peer: PeerId, message: &FromWorker) {
+        send_or_close(&self.broker, peer, &message.to_frames());
+    }
+}
+
+fn send_enveloped(handle: &EndpointHandle, peer: PeerId, mut envelope: Vec<Bytes>, body: Bytes) {
+    envelope.push(body);
+    send_or_close(handle, peer, &envelope);
+}
+
+fn send_or_close(handle: &EndpointHandle, peer: PeerId, frames: &[Bytes]) {
+    // A peer that is gone needs no answer; one that does not read loses its link, not others their memory.
+    if matches!(handle.send(peer, Encoded::new(frames)), Err(papo_zmtp::SendError::Full)) {
+        handle.close(peer);
+    }
+}
+
+/// Sessions of direct links are even, those of single requests through a foreign broker odd.
+fn direct_session(peer: PeerId) -> u64 {
+    peer.0 << 1
+}
+
+fn foreign_session(counter: u64) -> u64 {
+    (counter << 1) | 1
+}
