@@ -36,8 +36,10 @@ pub async fn run(context: Context, options: BrokerOptions) -> anyhow::Result<()>
     http::serve(options.http, surface, context.http_stop.clone(), &context.tracker).await?;
     let metrics = BrokerMetrics::register(&owner.registry)?;
 
-    let (mut clients, client_handle) = Endpoint::new(role::plain_endpoint(SocketType::Router));
-    let (mut workers, worker_handle) = Endpoint::new(context.papo_endpoint(SocketType::Dealer, "broker"));
+    let requests = role::request_receives(options.dispatch.request_bytes_max);
+    let (mut clients, client_handle) = Endpoint::new(context.plain_endpoint(SocketType::Router, requests));
+    let (mut workers, worker_handle) =
+        Endpoint::new(context.papo_endpoint(SocketType::Dealer, role::REPLY_RECEIVES, "broker"));
     role::listen(&client_handle, &options.listen, "clients (ROUTER)").await?;
     role::listen(&worker_handle, &options.worker_listen, "workers (DEALER)").await?;
     tracing::info!(clients = ?options.listen, workers = ?options.worker_listen, "broker listens");

@@ -67,7 +67,6 @@ pub struct CommonArgs {
 #[derive(Debug, Clone, Args)]
 pub struct ServerArgs {
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap would print a doc comment here as help of the first flag")]
     pub common: CommonArgs,
     /// This server's name, such as server-1
     #[arg(long)]
@@ -99,7 +98,6 @@ pub struct ServerArgs {
 #[derive(Debug, Clone, Args)]
 pub struct BrokerArgs {
     #[command(flatten)]
-    #[expect(missing_docs, reason = "as in ServerArgs")]
     pub common: CommonArgs,
     /// ROUTER address for clients [default: *:5555]
     #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
@@ -113,7 +111,6 @@ pub struct BrokerArgs {
 #[derive(Debug, Clone, Args)]
 pub struct ProxyArgs {
     #[command(flatten)]
-    #[expect(missing_docs, reason = "as in ServerArgs")]
     pub common: CommonArgs,
     /// XPUB addresses for subscribers [default: *:5558,*:5560]
     #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
@@ -127,7 +124,6 @@ pub struct ProxyArgs {
 #[derive(Debug, Clone, Args)]
 pub struct ReferenceArgs {
     #[command(flatten)]
-    #[expect(missing_docs, reason = "as in ServerArgs")]
     pub common: CommonArgs,
     /// Folder of the ranks [default: ./data]
     #[arg(long, value_name = "DIR")]

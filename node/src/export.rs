@@ -72,12 +72,16 @@ pub fn run(options: &ExportOptions) -> anyhow::Result<()> {
     match &options.out {
         Some(folder) => {
             std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
-            ExportFile::ALL.into_iter().try_for_each(|file| write_file(file, &history, &folder.join(file.name())))
+            ExportFile::ALL
+                .into_iter()
+                .try_for_each(|file| write_file(file, &history, &folder.join(file.name())))
         }
         None => {
             let mut out = std::io::BufWriter::new(std::io::stdout().lock());
             let file = options.file.unwrap_or(ExportFile::ServerData);
-            file.write(&history, &mut out).and_then(|()| out.flush()).context("cannot write to standard output")
+            file.write(&history, &mut out)
+                .and_then(|()| out.flush())
+                .context("cannot write to standard output")
         }
     }
 }

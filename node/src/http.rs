@@ -66,9 +66,9 @@ pub async fn serve(
     stop: CancellationToken,
     tracker: &TaskTracker,
 ) -> anyhow::Result<()> {
-    let listener = tokio::net::TcpListener::bind(address)
-        .await
-        .with_context(|| format!("cannot listen for HTTP on {address}: choose another address with --http"))?;
+    let listener = tokio::net::TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen for HTTP on {address}: choose another address with --http")
+    })?;
     let router = Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))

@@ -39,11 +39,11 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let environment = environment()?;
     match cli.command {
-        Command::Server(args) => roles::server(args, &environment)?,
-        Command::Broker(args) => roles::broker(args, &environment)?,
-        Command::Proxy(args) => roles::proxy(args, &environment)?,
-        Command::Ref(args) => roles::reference(args, &environment)?,
-        Command::Local(options) => return on_runtime(local::run(options)),
+        Command::Server(args) => roles::server(&args, &environment)?,
+        Command::Broker(args) => roles::broker(&args, &environment)?,
+        Command::Proxy(args) => roles::proxy(&args, &environment)?,
+        Command::Ref(args) => roles::reference(&args, &environment)?,
+        Command::Local(options) => return on_runtime(local::run(options.or_environment(&environment))),
         Command::Chat(options) => return on_runtime(chat::run(options.or_environment(&environment))),
         Command::Bot(options) => return on_runtime(bot::run(options.or_environment(&environment))),
         Command::Export(options) => export::run(&options)?,
@@ -56,9 +56,10 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 
 /// Reads the environment; what is ignored is said once, on standard error.
 fn environment() -> anyhow::Result<Environment> {
-    let (environment, warnings) = read_environment(std::env::vars_os().filter_map(|(name, value)| {
-        Some((name.into_string().ok()?, value.into_string().ok()?))
-    }))?;
+    let (environment, warnings) = read_environment(
+        std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))),
+    )?;
     for warning in warnings {
         eprintln!("papo: warning: {warning}");
     }

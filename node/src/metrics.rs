@@ -50,7 +50,12 @@ impl BrokerMetrics {
     /// Names them.
     pub fn register(registry: &Registry) -> Result<Self> {
         Ok(Self {
-            events: counters(registry, "papo_broker_requests_total", "Requests by what happened to them", "event")?,
+            events: counters(
+                registry,
+                "papo_broker_requests_total",
+                "Requests by what happened to them",
+                "event",
+            )?,
             in_flight: gauge(registry, "papo_broker_in_flight", "Requests that a worker has")?,
             waiting: gauge(registry, "papo_broker_waiting", "Requests that wait for a worker")?,
             workers: gauge(registry, "papo_broker_ready_workers", "Workers that take requests")?,
@@ -80,7 +85,12 @@ impl ProxyMetrics {
     /// Names them.
     pub fn register(registry: &Registry) -> Result<Self> {
         Ok(Self {
-            events: counters(registry, "papo_proxy_publications_total", "Publications by what happened to them", "event")?,
+            events: counters(
+                registry,
+                "papo_proxy_publications_total",
+                "Publications by what happened to them",
+                "event",
+            )?,
             subscribers: gauge(registry, "papo_proxy_subscribers", "Connected subscribers")?,
             dropped_slow: counter(
                 registry,
@@ -112,8 +122,18 @@ impl ServerMetrics {
     /// Names them.
     pub fn register(registry: &Registry) -> Result<Self> {
         Ok(Self {
-            events: counters(registry, "papo_server_events_total", "What a server's mind counted, by event", "event")?,
-            requests: counters(registry, "papo_server_requests_total", "Requests served, by service", "service")?,
+            events: counters(
+                registry,
+                "papo_server_events_total",
+                "What a server's mind counted, by event",
+                "event",
+            )?,
+            requests: counters(
+                registry,
+                "papo_server_requests_total",
+                "Requests served, by service",
+                "service",
+            )?,
             operations: gauge(registry, "papo_server_operations", "Operations held")?,
             in_flight: gauge(registry, "papo_server_in_flight", "Requests without an answer")?,
             lamport: gauge(registry, "papo_server_lamport", "Value of the Lamport clock")?,

@@ -20,7 +20,12 @@ pub struct ProxyOptions {
     pub listen: Vec<SocketAddr>,
     /// HTTP.
     pub http: SocketAddr,
+    /// Largest request of a client, which becomes the largest publication.
+    pub request_bytes: usize,
 }
+
+/// Subscribers send subscriptions and nothing else.
+const SUBSCRIBER_RECEIVES: usize = 16 << 10;
 
 /// Runs until stopped.
 ///
@@ -31,10 +36,14 @@ pub async fn run(context: Context, options: ProxyOptions) -> anyhow::Result<()> 
     http::serve(options.http, surface, context.http_stop.clone(), &context.tracker).await?;
     let metrics = ProxyMetrics::register(&owner.registry)?;
 
-    let mut subscriber_settings = role::plain_endpoint(SocketType::Xpub);
+    let mut subscriber_settings = context.plain_endpoint(SocketType::Xpub, SUBSCRIBER_RECEIVES);
     subscriber_settings.on_full = OnFull::DropOldest;
     let (mut subscribers, subscriber_handle) = Endpoint::new(subscriber_settings);
-    let (mut publishers, publisher_handle) = Endpoint::new(context.papo_endpoint(SocketType::Xsub, "proxy"));
+    let (mut publishers, publisher_handle) = Endpoint::new(context.papo_endpoint(
+        SocketType::Xsub,
+        role::publication_receives(options.request_bytes),
+        "proxy",
+    ));
     role::listen(&publisher_handle, &options.xsub_listen, "publishers (XSUB)").await?;
     role::listen(&subscriber_handle, &options.listen, "subscribers (XPUB)").await?;
     tracing::info!(publishers = ?options.xsub_listen, subscribers = ?options.listen, "proxy listens");
@@ -107,7 +116,9 @@ fn on_publisher(
         }
         Event::Message { peer, frames } => {
             let papo = known.get(&peer).copied().unwrap_or(false);
-            let Some(delivery) = routing.handle(now(), RoutingInput::Publication { papo, frames }) else { return };
+            let Some(delivery) = routing.handle(now(), RoutingInput::Publication { papo, frames }) else {
+                return;
+            };
             let encoded = Encoded::new(&delivery.frames);
             for receiver in delivery.receivers {
                 // A receiver that is gone has its Down event on the way.

@@ -3,8 +3,10 @@
 use anyhow::Context as _;
 use bytes::Bytes;
 use papo_protocol::identity::Boot;
+use papo_protocol::reply::REPLY_BYTES_MAX;
 use papo_protocol::time::{Now, UnixMillis};
 use papo_protocol::worker_link::{ROLE_PROPERTY, TOKEN_PROPERTY};
+use papo_settings::LimitsSpec;
 use papo_zmtp::{EndpointHandle, EndpointSettings, Limits, OnFull, PeerInfo, SocketType};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -15,6 +17,10 @@ use tokio_util::task::TaskTracker;
 
 /// Events that may wait for a role before its links stop being read.
 const EVENT_CAPACITY: usize = 1024;
+/// Envelope, key and cookie beside the largest body.
+const ENVELOPE_BYTES: usize = 64 << 10;
+/// Largest reply and what goes with it, for whoever reads replies.
+pub const REPLY_RECEIVES: usize = REPLY_BYTES_MAX + ENVELOPE_BYTES;
 /// Longest sleep of a role's loop: bounds the harm of a wrong `next_tick`.
 const TICK_MAX: Duration = Duration::from_secs(1);
 
@@ -28,8 +34,9 @@ impl ClusterToken {
     /// # Errors
     /// When the file cannot be read or holds less than 16 bytes.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
-        let text = std::fs::read(path)
-            .with_context(|| format!("cannot read the cluster token {}: name it with --token-file", path.display()))?;
+        let text = std::fs::read(path).with_context(|| {
+            format!("cannot read the cluster token {}: name it with --token-file", path.display())
+        })?;
         let token = text.trim_ascii();
         anyhow::ensure!(
             token.len() >= 16,
@@ -58,6 +65,8 @@ pub struct Context {
     pub http_stop: CancellationToken,
     /// Awaited before the process ends.
     pub tracker: TaskTracker,
+    /// Bounds of connections and queues.
+    limits: Limits,
 }
 
 impl Context {
@@ -65,12 +74,23 @@ impl Context {
     ///
     /// # Errors
     /// When there is no randomness, no signal, or no readable token file.
-    pub fn new(token_file: Option<&Path>, exit_on_stdin_close: bool) -> anyhow::Result<Self> {
+    pub fn new(
+        token_file: Option<&Path>,
+        exit_on_stdin_close: bool,
+        limits: &LimitsSpec,
+    ) -> anyhow::Result<Self> {
         let tracker = TaskTracker::new();
         let stop = crate::shutdown::on_signal(&tracker, exit_on_stdin_close)?;
         let token = token_file.map(ClusterToken::read).transpose()?;
         let boot = Boot(getrandom::u64().context("the system gives no random numbers")?);
-        Ok(Self { boot, token, stop, http_stop: CancellationToken::new(), tracker })
+        Ok(Self {
+            boot,
+            token,
+            stop,
+            http_stop: CancellationToken::new(),
+            tracker,
+            limits: endpoint_limits(limits),
+        })
     }
 
     /// Ends HTTP and the signal task, and waits for them.
@@ -82,10 +102,26 @@ impl Context {
         let _ = tokio::time::timeout(Duration::from_secs(1), self.tracker.wait()).await;
     }
 
+    /// Settings of an endpoint that anyone may talk to, and that reads messages of at most `receives` bytes. More ends the link.
+    #[must_use]
+    pub fn plain_endpoint(&self, socket: SocketType, receives: usize) -> EndpointSettings {
+        let mut limits = self.limits.clone();
+        limits.frame_bytes = receives;
+        limits.message_bytes = receives.saturating_add(ENVELOPE_BYTES);
+        limits.queue_bytes_per_peer = limits.queue_bytes_per_peer.max(2 * receives.max(REPLY_BYTES_MAX));
+        EndpointSettings {
+            socket,
+            limits,
+            on_full: OnFull::Refuse,
+            properties: Vec::new(),
+            event_capacity: EVENT_CAPACITY,
+        }
+    }
+
     /// Settings of an endpoint on which papo's own processes meet.
     #[must_use]
-    pub fn papo_endpoint(&self, socket: SocketType, role: &'static str) -> EndpointSettings {
-        let mut settings = plain_endpoint(socket);
+    pub fn papo_endpoint(&self, socket: SocketType, receives: usize, role: &'static str) -> EndpointSettings {
+        let mut settings = self.plain_endpoint(socket, receives);
         if let Some(token) = &self.token {
             settings.properties = vec![
                 (TOKEN_PROPERTY.to_owned(), token.0.clone()),
@@ -105,15 +141,14 @@ impl Context {
     }
 }
 
-/// Settings of an endpoint that anyone may talk to.
-#[must_use]
-pub fn plain_endpoint(socket: SocketType) -> EndpointSettings {
-    EndpointSettings {
-        socket,
-        limits: Limits::default(),
-        on_full: OnFull::Refuse,
-        properties: Vec::new(),
-        event_capacity: EVENT_CAPACITY,
+fn endpoint_limits(spec: &LimitsSpec) -> Limits {
+    let size = |value: u32| usize::try_from(value).unwrap_or(usize::MAX);
+    Limits {
+        connections: size(spec.connections),
+        connections_per_address: size(spec.connections_per_address),
+        queue_messages_per_peer: size(spec.queue_messages),
+        queue_bytes_per_peer: size(spec.queue_bytes),
+        ..Limits::default()
     }
 }
 
@@ -123,12 +158,24 @@ pub fn plain_endpoint(socket: SocketType) -> EndpointSettings {
 /// Names the address, what it is for, and the remedy.
 pub async fn listen(handle: &EndpointHandle, addresses: &[SocketAddr], what: &str) -> anyhow::Result<()> {
     for address in addresses {
-        handle
-            .bind(*address)
-            .await
-            .with_context(|| format!("cannot listen on {address} for {what}: free that port or choose another"))?;
+        handle.bind(*address).await.with_context(|| {
+            format!("cannot listen on {address} for {what}: free that port or choose another")
+        })?;
     }
     Ok(())
+}
+
+/// Bytes that a client-facing endpoint reads for requests of `request_bytes`: a request somewhat too large is told so, and its
+/// connection lives; one far too large ends it.
+#[must_use]
+pub fn request_receives(request_bytes: usize) -> usize {
+    request_bytes.saturating_mul(2).saturating_add(ENVELOPE_BYTES)
+}
+
+/// Bytes of the publication that a request of `request_bytes` becomes: its text twice (flat and under `data`), and names.
+#[must_use]
+pub fn publication_receives(request_bytes: usize) -> usize {
+    request_bytes.saturating_mul(3).saturating_add(ENVELOPE_BYTES)
 }
 
 /// How long to sleep until the mind's next tick.

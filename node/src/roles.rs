@@ -30,9 +30,16 @@ fn run<F: Future<Output = anyhow::Result<()>>>(
 ) -> anyhow::Result<()> {
     logging::start(&settings.spec.logging);
     let token_file = common.token_file.as_ref().or(environment.token_file.as_ref());
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
     let result = runtime.block_on(async {
-        let context = Context::new(token_file.map(PathBuf::as_path), common.exit_on_stdin_close)?;
+        let context = Context::new(
+            token_file.map(PathBuf::as_path),
+            common.exit_on_stdin_close,
+            &settings.spec.limits,
+        )?;
         let result = role(context.clone()).await;
         context.finish().await;
         result
@@ -56,16 +63,21 @@ fn data(flag: Option<PathBuf>, environment: &Environment) -> PathBuf {
 }
 
 fn members(settings: &NodeSettings) -> anyhow::Result<Vec<ServerName>> {
-    settings.members.iter().map(|name| ServerName::new(name).with_context(|| format!("the member `{name}`"))).collect()
+    settings
+        .members
+        .iter()
+        .map(|name| ServerName::new(name).with_context(|| format!("the member `{name}`")))
+        .collect()
 }
 
 /// `papo server`.
 ///
 /// # Errors
 /// As [`server::run`], and for a bad or missing argument.
-pub fn server(args: ServerArgs, environment: &Environment) -> anyhow::Result<()> {
+pub fn server(args: &ServerArgs, environment: &Environment) -> anyhow::Result<()> {
     let settings = cli::settings(&args.common, environment)?;
-    let name = args.name.as_ref().or(environment.name.as_ref()).context("a server needs a name: --name server-1")?;
+    let name =
+        args.name.as_ref().or(environment.name.as_ref()).context("a server needs a name: --name server-1")?;
     let name = ServerName::new(name).with_context(|| format!("--name `{name}`"))?;
     let peers = first(&args.peers, &environment.peers, &[]);
     let peers = peers
@@ -75,7 +87,8 @@ pub fn server(args: ServerArgs, environment: &Environment) -> anyhow::Result<()>
             Ok((name, peer.address))
         })
         .collect::<anyhow::Result<Vec<_>>>()?;
-    let peer_listen = args.peer_listen.or(environment.peer_listen).unwrap_or(ListenAddress::everywhere(ports::PEER));
+    let peer_listen =
+        args.peer_listen.or(environment.peer_listen).unwrap_or(ListenAddress::everywhere(ports::PEER));
     let spec = &settings.spec;
     let limits = Limits {
         bytes: usize::try_from(spec.limits.request_bytes).unwrap_or(usize::MAX),
@@ -99,10 +112,10 @@ pub fn server(args: ServerArgs, environment: &Environment) -> anyhow::Result<()>
             listen: sockets(&args.listen, &environment.listen, &[ports::SERVER]),
             peer_listen: vec![peer_listen.socket()],
             http: http(&args.common, environment),
-            data: data(args.data, environment),
+            data: data(args.data.clone(), environment),
             brokers: first(&args.broker, &environment.brokers, &[]),
             proxies: first(&args.proxy, &environment.proxies_to_publish, &[]),
-            reference: args.reference.or_else(|| environment.reference.clone()),
+            reference: args.reference.clone().or_else(|| environment.reference.clone()),
             peers,
             heartbeat: spec.reference.heartbeat(),
             replica,
@@ -115,7 +128,7 @@ pub fn server(args: ServerArgs, environment: &Environment) -> anyhow::Result<()>
 ///
 /// # Errors
 /// As [`broker::run`].
-pub fn broker(args: BrokerArgs, environment: &Environment) -> anyhow::Result<()> {
+pub fn broker(args: &BrokerArgs, environment: &Environment) -> anyhow::Result<()> {
     let settings = cli::settings(&args.common, environment)?;
     let spec = &settings.spec;
     let options = BrokerOptions {
@@ -138,7 +151,7 @@ pub fn broker(args: BrokerArgs, environment: &Environment) -> anyhow::Result<()>
 ///
 /// # Errors
 /// As [`proxy::run`].
-pub fn proxy(args: ProxyArgs, environment: &Environment) -> anyhow::Result<()> {
+pub fn proxy(args: &ProxyArgs, environment: &Environment) -> anyhow::Result<()> {
     let settings = cli::settings(&args.common, environment)?;
     let options = ProxyOptions {
         xsub_listen: sockets(&args.xsub_listen, &environment.xsub_listen, &[ports::PROXY_PUBLISHERS]),
@@ -148,6 +161,7 @@ pub fn proxy(args: ProxyArgs, environment: &Environment) -> anyhow::Result<()> {
             &[ports::PROXY_SUBSCRIBERS, ports::PROXY_SUBSCRIBERS_ALIAS],
         ),
         http: http(&args.common, environment),
+        request_bytes: usize::try_from(settings.spec.limits.request_bytes).unwrap_or(usize::MAX),
     };
     run(&args.common, environment, &settings, async |context| proxy::run(context, options).await)
 }
@@ -156,12 +170,12 @@ pub fn proxy(args: ProxyArgs, environment: &Environment) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// As [`reference::run`].
-pub fn reference(args: ReferenceArgs, environment: &Environment) -> anyhow::Result<()> {
+pub fn reference(args: &ReferenceArgs, environment: &Environment) -> anyhow::Result<()> {
     let settings = cli::settings(&args.common, environment)?;
     let options = ReferenceOptions {
         listen: sockets(&args.listen, &environment.listen, &[ports::REF, ports::REF_ALIAS]),
         http: http(&args.common, environment),
-        data: data(args.data, environment),
+        data: data(args.data.clone(), environment),
         members: members(&settings)?,
         expiry: settings.spec.reference.expiry(),
         list_as_map: settings.spec.compat.list_as_map,

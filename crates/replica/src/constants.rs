@@ -11,6 +11,10 @@ pub(crate) const ABSENCE_WAIT: Duration = Duration::from_millis(300);
 /// How long a request waits for the write that its session has seen (design, "Broker": up to 1 s).
 pub(crate) const SESSION_WAIT: Duration = Duration::from_secs(1);
 
+/// A retry publishes again what another process wrote so lately: longer than a broker's deadline for redispatches (10 s), well
+/// under a proxy's memory of identities (60 s), clocks askew included.
+pub(crate) const REPUBLISH_WITHIN: Duration = Duration::from_secs(30);
+
 /// Requests waiting for peers, for a session's write, or for a name being stored. Further ones go elsewhere.
 pub(crate) const WAITING_MAX: usize = 1024;
 /// Operations that collect while a batch is being stored; further writes go elsewhere.
@@ -25,7 +29,7 @@ pub(crate) const ANSWERED_LINKS_MAX: usize = 256;
 /// Bytes of operations in one peer message, save a single larger operation: keeps a pull from delaying what comes behind it.
 pub(crate) const OPS_BYTES_MAX: usize = 512 << 10;
 /// Largest peer message that is read.
-pub(crate) const PEER_MESSAGE_BYTES_MAX: usize = 16 << 20;
+pub const PEER_MESSAGE_BYTES_MAX: usize = 16 << 20;
 /// Largest client request, so that the operation it becomes always fits a peer message.
 pub(crate) const REQUEST_BYTES_MAX: usize = 8 << 20;
 

@@ -20,6 +20,7 @@ mod session;
 pub mod state;
 pub mod vector;
 
+pub use constants::PEER_MESSAGE_BYTES_MAX;
 pub use history::{GapError, History};
 pub use op::{Op, OpKind};
 pub use replica::{

@@ -3,15 +3,15 @@
 //! The name is resolved at each try, since pods behind a name come and go. This module must not know what is said on a connection.
 
 use crate::{
-    connection::{self, Ended},
+    connection,
     event::{DownCause, LinkId},
-    limits::{BACKOFF_MAX, BACKOFF_MIN},
+    limits::{BACKOFF_MAX, BACKOFF_MIN, CONNECT_TIMEOUT},
     registry::Shared,
 };
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpStream, lookup_host},
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -22,11 +22,14 @@ pub(crate) async fn run(shared: Arc<Shared>, target: String, link: LinkId, end: 
         let opened = tokio::select! {
             () = end.cancelled() => return,
             () = shared.stop.cancelled() => return,
-            opened = timeout(shared.settings.limits.handshake, open(&target)) => opened,
+            opened = open(&target) => opened,
         };
-        match opened.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+        match opened {
             Ok((stream, address)) => {
-                if connection::run(&shared, stream, address, Some(link), &end).await == Ended::AfterUp {
+                let began = Instant::now();
+                connection::run(&shared, stream, address, Some(link), &end).await;
+                // A link that is closed again as soon as it is up earns no quick return.
+                if began.elapsed() > BACKOFF_MAX {
                     backoff = BACKOFF_MIN;
                 }
             }
@@ -53,7 +56,8 @@ fn jittered(backoff: Duration) -> Duration {
 async fn open(target: &str) -> io::Result<(TcpStream, SocketAddr)> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for address in lookup_host(target).await? {
-        match TcpStream::connect(address).await {
+        let connecting = timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await;
+        match connecting.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
             // On loopback, connecting to a free port of the ephemeral range can reach the very socket that connects.
             Ok(stream) if stream.local_addr().is_ok_and(|own| own == address) => {
                 last = io::ErrorKind::ConnectionRefused.into();

@@ -21,15 +21,6 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Whether a link ever was up; the connector's backoff wants to know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ended {
-    /// Before [`Event::Up`].
-    BeforeUp,
-    /// After it.
-    AfterUp,
-}
-
 /// Lives one connection and tells the owner; returns once the socket is closed and everything told.
 pub(crate) async fn run(
     shared: &Arc<Shared>,
@@ -37,14 +28,14 @@ pub(crate) async fn run(
     address: SocketAddr,
     link: Option<LinkId>,
     end: &CancellationToken,
-) -> Ended {
+) {
     let mut buffer = BytesMut::new();
     let handshake = tokio::select! {
         done = timeout(shared.settings.limits.handshake, shake_hands(shared, &mut stream, &mut buffer)) => {
             done.unwrap_or(Err(DownCause::HandshakeTimeout))
         }
-        () = shared.stop.cancelled() => return Ended::BeforeUp,
-        () = end.cancelled() => return Ended::BeforeUp,
+        () = shared.stop.cancelled() => return,
+        () = end.cancelled() => return,
     };
     let ready = match handshake {
         Ok(ready) => ready,
@@ -52,10 +43,10 @@ pub(crate) async fn run(
             drop(stream);
             tracing::debug!(%address, %cause, "handshake failed");
             shared.tell_failed(link, cause);
-            return Ended::BeforeUp;
+            return;
         }
     };
-    let Some((id, peer)) = shared.enter(ready.minor, end) else { return Ended::BeforeUp };
+    let Some((id, peer)) = shared.enter(ready.minor, end) else { return };
     tracing::debug!(%address, peer = id.0, socket = ready.socket.name(), "link up");
     let info = PeerInfo {
         socket: ready.socket,
@@ -70,7 +61,6 @@ pub(crate) async fn run(
     shared.leave(id);
     tracing::debug!(%address, peer = id.0, %cause, "link down");
     shared.tell(Event::Down { peer: id, cause }).await;
-    Ended::AfterUp
 }
 
 /// TCP_NODELAY, since a batch is written whole; keepalive, since peers of ZMTP 3.0 know no PING.
@@ -134,8 +124,8 @@ async fn talk(stream: &mut TcpStream, mut reader: Reader<'_>, peer: &Peer) -> Ta
     let mut reading = std::pin::pin!(reader.run(&mut read_half, &progress));
     let mut writing = std::pin::pin!(writer::run(&mut write_half, peer, heartbeat, &progress));
     let closed_here = Talked::Over(DownCause::ClosedHere);
+    // In random order, not by rank: a peer that always has more to read would keep the writer from its turn.
     tokio::select! {
-        biased;
         () = peer.close.cancelled() => closed_here,
         () = peer.flush.cancelled() => {
             let deadline = Instant::now() + CLOSE_FLUSH;

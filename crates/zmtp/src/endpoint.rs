@@ -179,7 +179,7 @@ impl EndpointHandle {
         self.shared.peer(peer).map_or(0, |peer| peer.queue.bytes())
     }
 
-    /// Stops listening (existing links live on).
+    /// Stops listening (existing links live on). The port is free a moment later.
     pub fn stop_listening(&self) {
         self.shared.stop_listening();
     }

@@ -92,7 +92,7 @@ pub(crate) const READ_BYTES_MAX: usize = 64 * KIB;
 /// What each link may hold without drawing on [`Limits::receiving_bytes`].
 pub(crate) const RECEIVING_FREE_BYTES: usize = 64 * KIB;
 /// Bodies shorter than this are copied out of the read buffer, longer ones share it. A kept frame pins the whole buffer
-/// it shares: so at most four times its size is pinned, while a copy of less than this costs less than a system call.
+/// it shares: so only a few times its size is pinned, while a copy of less than this costs less than a system call.
 pub(crate) const COPY_BYTES: usize = READ_BYTES_MAX / 4;
 /// Weight of a frame in [`Limits::event_bytes`] beside its body: empty frames use memory too.
 pub(crate) const FRAME_OVERHEAD: usize = 64;
@@ -109,6 +109,8 @@ pub(crate) const CLOSE_FLUSH: Duration = Duration::from_secs(1);
 pub(crate) const BACKOFF_MIN: Duration = Duration::from_millis(50);
 /// Longest wait before connecting again: names are resolved anew at least so often.
 pub(crate) const BACKOFF_MAX: Duration = Duration::from_secs(2);
+/// For each address of a name: the kernel would try for two minutes while the next address may answer.
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Wait after a failed accept (no file descriptors left, say): the failure would repeat at once.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Connections that the kernel may hold for a listener; it lowers it to its own maximum.

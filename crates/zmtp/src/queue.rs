@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 pub enum OnFull {
     /// `send` says [`SendError::Full`].
     Refuse,
-    /// The oldest queued message goes, counted in [`SendOutcome`].
+    /// The oldest queued message goes, counted in [`SendOutcome`]; only a message that alone is over the bound is refused.
     DropOldest,
 }
 
@@ -186,5 +186,95 @@ impl Queue {
     /// No caller's code runs under the lock, so a poisoned state is a whole one.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn queue(messages: usize, bytes: usize, on_full: OnFull) -> Queue {
+        let limits =
+            Limits { queue_messages_per_peer: messages, queue_bytes_per_peer: bytes, ..Limits::default() };
+        Queue::new(&limits, on_full)
+    }
+
+    fn take(queue: &Queue) -> Vec<Bytes> {
+        let mut batch = VecDeque::new();
+        queue.take(&mut batch);
+        queue.written(batch.iter().map(Bytes::len).sum());
+        batch.into()
+    }
+
+    #[test]
+    fn a_full_queue_that_refuses_keeps_the_oldest() {
+        let queue = queue(2, 100, OnFull::Refuse);
+        assert_eq!(queue.push("a".into()), Ok(SendOutcome { dropped: 0 }));
+        assert_eq!(queue.push("b".into()), Ok(SendOutcome { dropped: 0 }));
+        assert_eq!(queue.push("c".into()), Err(SendError::Full));
+        assert_eq!(take(&queue), ["a", "b"]);
+    }
+
+    #[test]
+    fn a_full_queue_that_drops_keeps_the_newest_but_not_for_a_message_that_never_fits() {
+        let queue = queue(10, 4, OnFull::DropOldest);
+        for text in ["a", "b", "c"] {
+            assert_eq!(queue.push(text.into()), Ok(SendOutcome { dropped: 0 }));
+        }
+        assert_eq!(queue.push("dddd+".into()), Err(SendError::Full));
+        assert_eq!(queue.push("dd".into()), Ok(SendOutcome { dropped: 1 }));
+        assert_eq!(take(&queue), ["b", "c", "dd"]);
+    }
+
+    #[test]
+    fn commands_go_first_and_pass_a_queue_full_of_messages() {
+        let queue = queue(1, 100, OnFull::Refuse);
+        queue.push("message".into()).unwrap();
+        queue.push_command("command".into()).unwrap();
+        assert_eq!(queue.push_command("one more".into()), Err(SendError::Full));
+        assert_eq!(take(&queue), ["command", "message"]);
+    }
+
+    #[test]
+    fn a_closed_queue_refuses_but_is_still_emptied() {
+        let queue = queue(10, 100, OnFull::Refuse);
+        queue.push("last".into()).unwrap();
+        queue.close();
+        assert_eq!(queue.push("late".into()), Err(SendError::Gone));
+        assert_eq!(queue.push_command("late".into()), Err(SendError::Gone));
+        let mut batch = VecDeque::new();
+        assert_eq!(queue.take(&mut batch), Take::Batch);
+        assert_eq!(queue.bytes(), 4);
+        queue.written(4);
+        batch.clear();
+        assert_eq!((queue.take(&mut batch), queue.bytes()), (Take::Closed, 0));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn what_waits_stays_within_the_bounds_and_in_order(
+            sizes in proptest::collection::vec(1_usize..40, 1..100),
+            takes in proptest::collection::vec(any::<bool>(), 100),
+        ) {
+            let queue = queue(20, 300, OnFull::DropOldest);
+            let (mut pushed, mut taken, mut dropped) = (0_u64, Vec::new(), 0);
+            for (size, take_now) in sizes.into_iter().zip(takes) {
+                let mut body = pushed.to_be_bytes().to_vec();
+                body.resize(8 + size, 0);
+                dropped += queue.push(body.into()).unwrap().dropped;
+                pushed += 1;
+                prop_assert!(queue.bytes() <= 300);
+                if take_now {
+                    taken.extend(take(&queue));
+                }
+            }
+            taken.extend(take(&queue));
+            prop_assert_eq!(queue.bytes(), 0);
+            prop_assert_eq!(taken.len() + dropped, usize::try_from(pushed).unwrap());
+            prop_assert!(taken.is_sorted());
+        }
     }
 }

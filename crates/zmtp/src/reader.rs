@@ -12,7 +12,7 @@ use crate::{
     subscriptions::Subscriptions,
     writer::{Heartbeat, Progress},
 };
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use std::sync::Arc;
 use tokio::{
     io::AsyncReadExt,
@@ -82,10 +82,12 @@ impl<'a> Reader<'a> {
                 self.buffer = BytesMut::new();
             }
             self.wait_readable(half, progress).await?;
-            let missing = self.decoder.missing_bytes(&self.buffer);
-            self.buffer.reserve(missing.clamp(self.chunk, READ_BYTES_MAX));
-            let room = self.buffer.capacity() - self.buffer.len();
-            let read = half.read_buf(&mut self.buffer).await?;
+            // Not past a long frame's end: what follows would share, and when kept pin, the long frame's buffer. And no more
+            // room at once than a read fills: a peer that only announces a long frame makes no room for it.
+            let want = self.decoder.missing_bytes(&self.buffer).max(self.chunk);
+            self.buffer.reserve(want.min(READ_BYTES_MAX));
+            let room = want.min(self.buffer.capacity() - self.buffer.len());
+            let read = half.read_buf(&mut (&mut self.buffer).limit(room)).await?;
             if read == 0 {
                 return Ok(());
             }

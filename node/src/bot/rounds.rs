@@ -39,7 +39,7 @@ impl Bot {
         while let Err(error) = self.enter().await {
             self.pause_after(&error, &mut retry).await;
         }
-        tracing::info!(clock = %self.clock.now(), "{}", started(&self.user));
+        tracing::info!(clock = self.clock.now().get(), "{}", started(&self.user));
         self.live.follow(self.user.as_str());
         let (user, clock) = (self.user.clone(), self.clock.clone());
         let rounds = async {
@@ -57,7 +57,7 @@ impl Bot {
         };
         let listen = async {
             while let Some(Publication { topic, message }) = messages.recv().await {
-                tracing::info!(clock = %clock.now(), "{}", received(&user, &topic, &message.message));
+                tracing::info!(clock = clock.now().get(), "{}", received(&user, &topic, &message.message));
             }
             // Without live messages it goes on writing.
             std::future::pending::<()>().await;
@@ -116,7 +116,7 @@ impl Bot {
     async fn create(&self, channel: String, channels: &mut Vec<String>) -> Result<(), RequestError> {
         match self.client.write("channel", &[("channel", &channel), ("user", self.user.as_str())]).await {
             Ok(_) => {
-                tracing::info!(clock = %self.clock.now(), channel, "channel created");
+                tracing::info!(clock = self.clock.now().get(), channel, "channel created");
                 channels.push(channel);
                 Ok(())
             }
@@ -150,7 +150,7 @@ impl Bot {
         let fields = [("user", self.user.as_str()), ("channel", channel), ("message", text.as_str())];
         self.client.write("publish", &fields).await?;
         self.sent += 1;
-        tracing::debug!(clock = %self.clock.now(), channel, text, "posted");
+        tracing::debug!(clock = self.clock.now().get(), channel, text, "posted");
         Ok(())
     }
 
@@ -165,7 +165,7 @@ impl Bot {
     }
 
     async fn pause_after(&self, error: &RequestError, retry: &mut Duration) {
-        tracing::warn!(clock = %self.clock.now(), user = %self.user, %error, pause = ?*retry, "failed; trying again");
+        tracing::warn!(clock = self.clock.now().get(), user = %self.user, %error, pause = ?*retry, "failed; trying again");
         sleep(*retry).await;
         *retry = (*retry * 2).min(RETRY_MAX);
     }

@@ -12,7 +12,9 @@ use crate::role::{self, Context, now};
 use bytes::Bytes;
 use papo_protocol::codec::Limits;
 use papo_protocol::lamport::LamportClock;
-use papo_protocol::reference::{ReferenceCall, ReferenceReply, read_reference_request, write_reference_reply};
+use papo_protocol::reference::{
+    ReferenceCall, ReferenceReply, read_reference_request, write_reference_reply,
+};
 use papo_protocol::reply::{Code, Compat, Refusal, Reply, write_reply};
 use papo_zmtp::{Encoded, Endpoint, Event, SocketType};
 use registry::{Registry, RegistryFull};
@@ -56,7 +58,8 @@ pub async fn run(context: Context, options: ReferenceOptions) -> anyhow::Result<
         list_as_map: options.list_as_map,
     };
 
-    let (mut servers, handle) = Endpoint::new(role::plain_endpoint(SocketType::Rep));
+    let (mut servers, handle) =
+        Endpoint::new(context.plain_endpoint(SocketType::Rep, role::request_receives(REQUEST_LIMITS.bytes)));
     role::listen(&handle, &options.listen, "servers (REP)").await?;
     tracing::info!(listen = ?options.listen, "reference service started");
     owner.set_ready(true);
@@ -101,7 +104,13 @@ impl Service {
             Err(bad) => {
                 self.clock.on_receive(bad.clock);
                 let clock = self.clock.on_send();
-                return Ok(write_reply(&bad.style, &Reply::Refused(bad.refusal), clock, at, Compat::default()));
+                return Ok(write_reply(
+                    &bad.style,
+                    &Reply::Refused(bad.refusal),
+                    clock,
+                    at,
+                    Compat::default(),
+                ));
             }
         };
         self.clock.on_receive(request.clock);

@@ -106,7 +106,8 @@ mod tests {
     #[test]
     fn f01_members_have_their_ordinal_and_others_come_above() {
         let stored = BTreeMap::from([(name("intruso"), 2), (name("velho"), 9)]);
-        let mut registry = Registry::new(&[name("server-1"), name("server-2"), name("server-3")], stored, EXPIRY);
+        let mut registry =
+            Registry::new(&[name("server-1"), name("server-2"), name("server-3")], stored, EXPIRY);
         assert_eq!(beat(&mut registry, "server-3", 0), 3);
         assert_eq!(beat(&mut registry, "server-2", 0), 2);
         assert_eq!(beat(&mut registry, "velho", 0), 9);

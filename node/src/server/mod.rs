@@ -71,12 +71,14 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
     tracing::info!(server = %name, operations = operations.len(), "history read");
     let mut replica = Replica::open(options.replica.clone(), operations, lamport_floor, now())?;
 
-    let (mut direct, direct_handle) = Endpoint::new(role::plain_endpoint(SocketType::Rep));
-    let (mut brokers, broker_handle) = Endpoint::new(context.papo_endpoint(SocketType::Rep, "server"));
+    let receives = role::request_receives(options.replica.limits.bytes);
+    let (mut direct, direct_handle) = Endpoint::new(context.plain_endpoint(SocketType::Rep, receives));
+    let (mut brokers, broker_handle) =
+        Endpoint::new(context.papo_endpoint(SocketType::Rep, receives, "server"));
     let (mut proxies, mut publisher) = Publisher::connect(&context, &options.proxies);
     let (mut listener, mut dialer, mut peers) = Peers::open(&context, &options).await?;
     let (mut reference_events, mut reference) =
-        ReferenceLink::connect(options.reference.as_ref(), name.clone(), options.heartbeat);
+        ReferenceLink::connect(&context, options.reference.as_ref(), name.clone(), options.heartbeat);
     let mut requests = Requests::new(direct_handle.clone(), broker_handle.clone(), name.clone());
     role::listen(&direct_handle, &options.listen, "clients (REP)").await?;
     for broker in &options.brokers {
@@ -125,7 +127,9 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
         for effect in effects.drain(..) {
             match effect {
                 Effect::Store { batch, ops } => storage.store(batch, ops),
-                Effect::Publish { topic, body, meta } => publisher.publish(now().monotonic, &topic, &body, &meta),
+                Effect::Publish { topic, body, meta } => {
+                    publisher.publish(now().monotonic, &topic, &body, &meta)
+                }
                 Effect::Reply { id, cookie, body } => requests.reply(id, cookie, body),
                 Effect::Elsewhere { id } => requests.elsewhere(id),
                 Effect::ToPeer { link, bytes } => peers.send(link, bytes),
@@ -136,7 +140,10 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
             break;
         }
     }
-    for handle in [&direct_handle, &broker_handle, publisher.handle(), reference.handle()].into_iter().chain(peers.handles()) {
+    for handle in [&direct_handle, &broker_handle, publisher.handle(), reference.handle()]
+        .into_iter()
+        .chain(peers.handles())
+    {
         handle.shutdown();
     }
     for endpoint in [&mut direct, &mut brokers, &mut proxies] {

@@ -4,7 +4,7 @@
 use super::ServerOptions;
 use crate::role::{self, Context};
 use bytes::Bytes;
-use papo_replica::{Input, PeerLink};
+use papo_replica::{Input, PEER_MESSAGE_BYTES_MAX, PeerLink};
 use papo_zmtp::{Encoded, Endpoint, EndpointHandle, Event, PeerId, SendError, SocketType};
 use std::collections::HashSet;
 
@@ -25,9 +25,14 @@ pub struct Peers {
 
 impl Peers {
     /// Listens for the other servers and dials them, for ever.
-    pub async fn open(context: &Context, options: &ServerOptions) -> anyhow::Result<(Endpoint, Endpoint, Self)> {
-        let (listener_events, listener) = Endpoint::new(context.papo_endpoint(SocketType::Router, "server"));
-        let (dialer_events, dialer) = Endpoint::new(context.papo_endpoint(SocketType::Dealer, "server"));
+    pub async fn open(
+        context: &Context,
+        options: &ServerOptions,
+    ) -> anyhow::Result<(Endpoint, Endpoint, Self)> {
+        let (listener_events, listener) =
+            Endpoint::new(context.papo_endpoint(SocketType::Router, PEER_MESSAGE_BYTES_MAX, "server"));
+        let (dialer_events, dialer) =
+            Endpoint::new(context.papo_endpoint(SocketType::Dealer, PEER_MESSAGE_BYTES_MAX, "server"));
         role::listen(&listener, &options.peer_listen, "the other servers").await?;
         for (_, address) in &options.peers {
             dialer.connect(&address.to_string());

@@ -15,6 +15,9 @@ const KEEP: Duration = Duration::from_secs(10);
 const KEEP_COUNT_MAX: usize = 50_000;
 const KEEP_BYTES_MAX: usize = 16 << 20;
 
+/// Proxies send subscriptions and nothing else.
+const PROXY_RECEIVES: usize = 16 << 10;
+
 struct Kept {
     at: Duration,
     bytes: usize,
@@ -38,7 +41,7 @@ pub struct Publisher {
 impl Publisher {
     /// Connects to every proxy, for ever.
     pub fn connect(context: &Context, proxies: &[Address]) -> (Endpoint, Self) {
-        let mut settings = context.papo_endpoint(SocketType::Pub, "server");
+        let mut settings = context.papo_endpoint(SocketType::Pub, PROXY_RECEIVES, "server");
         settings.on_full = OnFull::DropOldest;
         let (endpoint, handle) = Endpoint::new(settings);
         for proxy in proxies {
@@ -107,7 +110,9 @@ impl Publisher {
         self.kept.push_back(Kept { at: now, bytes, encoded: full });
         self.kept_bytes += bytes;
         while self.kept.front().is_some_and(|oldest| {
-            now.saturating_sub(oldest.at) > KEEP || self.kept.len() > KEEP_COUNT_MAX || self.kept_bytes > KEEP_BYTES_MAX
+            now.saturating_sub(oldest.at) > KEEP
+                || self.kept.len() > KEEP_COUNT_MAX
+                || self.kept_bytes > KEEP_BYTES_MAX
         }) {
             self.kept_bytes -= self.kept.pop_front().map_or(0, |oldest| oldest.bytes);
         }
@@ -118,6 +123,10 @@ fn send(handle: &EndpointHandle, peer: PeerId, encoded: Encoded) {
     if let Ok(outcome) = handle.send(peer, encoded)
         && outcome.dropped > 0
     {
-        tracing::warn!(proxy = peer.0, dropped = outcome.dropped, "a proxy does not read: its oldest publications are dropped");
+        tracing::warn!(
+            proxy = peer.0,
+            dropped = outcome.dropped,
+            "a proxy does not read: its oldest publications are dropped"
+        );
     }
 }

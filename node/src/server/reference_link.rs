@@ -1,6 +1,6 @@
 //! The link to the reference service: register once, then heartbeats (rows F01, F03). The server lives on while it is away.
 
-use crate::role::{self, now};
+use crate::role::{Context, now};
 use bytes::Bytes;
 use papo_protocol::codec::{Limits, decode};
 use papo_protocol::reference::{ReferenceCall, Registration, read_rank, write_reference_request};
@@ -24,13 +24,21 @@ pub struct ReferenceLink {
 
 impl ReferenceLink {
     /// Connects, for ever; without an address the link stays silent.
-    pub fn connect(reference: Option<&Address>, name: ServerName, heartbeat: Duration) -> (Endpoint, Self) {
-        let (endpoint, handle) = Endpoint::new(role::plain_endpoint(SocketType::Req));
+    pub fn connect(
+        context: &Context,
+        reference: Option<&Address>,
+        name: ServerName,
+        heartbeat: Duration,
+    ) -> (Endpoint, Self) {
+        let (endpoint, handle) = Endpoint::new(context.plain_endpoint(SocketType::Req, REPLY_LIMITS.bytes));
         if let Some(address) = reference {
             handle.connect(&address.to_string());
         }
         let registration = Registration { name, address: None, port: None };
-        (endpoint, Self { handle, registration, heartbeat, peer: None, rank: None, next_beat: Duration::ZERO })
+        (
+            endpoint,
+            Self { handle, registration, heartbeat, peer: None, rank: None, next_beat: Duration::ZERO },
+        )
     }
 
     /// For shutting down.

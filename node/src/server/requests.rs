@@ -66,10 +66,13 @@ impl Requests {
                     self.direct.close(peer);
                     return None;
                 };
-                let session = direct_session(peer);
-                Some(self.accept(Route::Direct { peer, envelope }, body, |counter| Origin::Direct { session, counter }))
+                let session = peer.0;
+                Some(self.accept(Route::Direct { peer, envelope }, body, |counter| Origin::Direct {
+                    session: Some(session),
+                    counter,
+                }))
             }
-            Event::Down { peer, .. } => Some(Input::SessionClosed { session: direct_session(peer) }),
+            Event::Down { peer, .. } => Some(Input::SessionClosed { session: peer.0 }),
             Event::Up { .. } | Event::Failed { .. } | Event::Subscribe { .. } | Event::Cancel { .. } => None,
         }
     }
@@ -89,18 +92,25 @@ impl Requests {
                 None
             }
             Event::Message { peer, frames } if self.papo_brokers.contains(&peer) => {
-                let Some(ToWorker::Request { key, cookie, last_resort, body }) = ToWorker::from_frames(&frames) else {
-                    tracing::warn!(broker = peer.0, "an unreadable message from a broker of this cluster: ignored");
+                let Some(ToWorker::Request { key, cookie, last_resort, body }) =
+                    ToWorker::from_frames(&frames)
+                else {
+                    tracing::warn!(
+                        broker = peer.0,
+                        "an unreadable message from a broker of this cluster: ignored"
+                    );
                     return None;
                 };
-                Some(self.accept(Route::Broker { peer, key }, body, |_| Origin::Broker { key, cookie, last_resort }))
+                Some(self.accept(Route::Broker { peer, key }, body, |_| Origin::Broker {
+                    key,
+                    cookie,
+                    last_resort,
+                }))
             }
             Event::Message { peer, frames } => {
                 let (envelope, body) = split_envelope(frames)?;
-                // All clients of a foreign broker share its link: each request gets a session of its own, so that none of them
-                // speaks as another's user.
                 Some(self.accept(Route::ForeignBroker { peer, envelope }, body, |counter| Origin::Direct {
-                    session: foreign_session(counter),
+                    session: None,
                     counter,
                 }))
             }
@@ -129,8 +139,12 @@ impl Requests {
     pub fn reply(&mut self, id: RequestId, cookie: Cookie, body: Bytes) {
         match self.routes.remove(&id) {
             Some(Route::Direct { peer, envelope }) => send_enveloped(&self.direct, peer, envelope, body),
-            Some(Route::Broker { peer, key }) => self.to_broker(peer, &FromWorker::Reply { key, cookie, body }),
-            Some(Route::ForeignBroker { peer, envelope }) => send_enveloped(&self.broker, peer, envelope, body),
+            Some(Route::Broker { peer, key }) => {
+                self.to_broker(peer, &FromWorker::Reply { key, cookie, body })
+            }
+            Some(Route::ForeignBroker { peer, envelope }) => {
+                send_enveloped(&self.broker, peer, envelope, body)
+            }
             None => tracing::error!(request = id.0, "an answer without a request"),
         }
     }
@@ -174,13 +188,4 @@ fn send_or_close(handle: &EndpointHandle, peer: PeerId, frames: &[Bytes]) {
     if matches!(handle.send(peer, Encoded::new(frames)), Err(papo_zmtp::SendError::Full)) {
         handle.close(peer);
     }
-}
-
-/// Sessions of direct links are even, those of single requests through a foreign broker odd.
-fn direct_session(peer: PeerId) -> u64 {
-    peer.0 << 1
-}
-
-fn foreign_session(counter: u64) -> u64 {
-    (counter << 1) | 1
 }

@@ -121,8 +121,9 @@ pub fn open_for_reading(folder: &Path) -> Result<Connection, StorageError> {
 /// # Errors
 /// When the file fails or holds a row that no papo wrote.
 pub fn read_operations(connection: &Connection) -> Result<Vec<Op>, StorageError> {
-    let mut statement = connection
-        .prepare("SELECT origin, boot, seq, lamport, identity, at, kind FROM operations ORDER BY origin, boot, seq")?;
+    let mut statement = connection.prepare(
+        "SELECT origin, boot, seq, lamport, identity, at, kind FROM operations ORDER BY origin, boot, seq",
+    )?;
     let mut rows = statement.query([])?;
     let mut operations = Vec::new();
     while let Some(row) = rows.next()? {
@@ -149,7 +150,10 @@ fn read_row(row: &rusqlite::Row<'_>, origin: &str, seq: i64) -> Result<Option<Op
 }
 
 /// A fact, such as the cluster's id.
-pub(super) fn read_fact<T: rusqlite::types::FromSql>(connection: &Connection, name: &str) -> Result<Option<T>, rusqlite::Error> {
+pub(super) fn read_fact<T: rusqlite::types::FromSql>(
+    connection: &Connection,
+    name: &str,
+) -> Result<Option<T>, rusqlite::Error> {
     connection.query_row("SELECT value FROM facts WHERE name = ?1", [name], |row| row.get(0)).optional()
 }
 

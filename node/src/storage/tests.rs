@@ -57,11 +57,20 @@ async fn the_lamport_ceiling_survives_a_restart() {
 fn i03_a_folder_serves_one_server_at_a_time_and_no_other() {
     let folder = tempfile::tempdir().unwrap();
     let opened = Storage::open(folder.path(), "default/papo", &server()).unwrap();
-    assert!(matches!(Storage::open(folder.path(), "default/papo", &server()), Err(StorageError::InUse { .. })));
+    assert!(matches!(
+        Storage::open(folder.path(), "default/papo", &server()),
+        Err(StorageError::InUse { .. })
+    ));
     drop(opened);
     let other = ServerName::new("server-2").unwrap();
-    assert!(matches!(Storage::open(folder.path(), "default/papo", &other), Err(StorageError::Foreign { .. })));
-    assert!(matches!(Storage::open(folder.path(), "default/outro", &server()), Err(StorageError::Foreign { .. })));
+    assert!(matches!(
+        Storage::open(folder.path(), "default/papo", &other),
+        Err(StorageError::Foreign { .. })
+    ));
+    assert!(matches!(
+        Storage::open(folder.path(), "default/outro", &server()),
+        Err(StorageError::Foreign { .. })
+    ));
 }
 
 #[test]

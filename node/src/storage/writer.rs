@@ -60,7 +60,9 @@ impl Storage {
         let lock = File::create(folder.join("lock")).map_err(folder_error)?;
         match lock.try_lock() {
             Ok(()) => {}
-            Err(std::fs::TryLockError::WouldBlock) => return Err(StorageError::InUse { path: folder.to_owned() }),
+            Err(std::fs::TryLockError::WouldBlock) => {
+                return Err(StorageError::InUse { path: folder.to_owned() });
+            }
             Err(std::fs::TryLockError::Error(source)) => return Err(folder_error(source)),
         }
         let connection = open_for_writing(folder)?;
@@ -71,7 +73,8 @@ impl Storage {
             Some(found) => return Err(StorageError::Foreign { path: folder.to_owned(), found, expected }),
         }
         let ceiling = read_fact::<i64>(&connection, FACT_LAMPORT_CEILING)?;
-        let lamport_floor = ceiling.and_then(|ceiling| Lamport::new(ceiling.cast_unsigned())).unwrap_or_default();
+        let lamport_floor =
+            ceiling.and_then(|ceiling| Lamport::new(ceiling.cast_unsigned())).unwrap_or_default();
         let operations = read_operations(&connection)?;
 
         let (work, queue) = mpsc::channel();
@@ -136,7 +139,10 @@ fn write_until_closed(
                 let result = match write_batch(&mut connection, &operations) {
                     Ok(()) => Outcome::Stored(batch),
                     Err(error) if is_full(&error) => {
-                        tracing::warn!(operations = operations.len(), "the disk is full: writes go elsewhere until there is room");
+                        tracing::warn!(
+                            operations = operations.len(),
+                            "the disk is full: writes go elsewhere until there is room"
+                        );
                         Outcome::Full(batch)
                     }
                     Err(error) => stop_at(&error),
@@ -150,7 +156,9 @@ fn write_until_closed(
                     Ok(()) => {}
                     // The clock may run on a full disk: a restart could then repeat Lamport values that no operation carries,
                     // which costs order between reads but loses nothing.
-                    Err(error) if is_full(&error) => tracing::warn!("the disk is full: the clock's ceiling is not stored"),
+                    Err(error) if is_full(&error) => {
+                        tracing::warn!("the disk is full: the clock's ceiling is not stored")
+                    }
                     Err(error) => stop_at(&error),
                 }
                 // A closed receiver is a server that no longer waits.

@@ -29,10 +29,9 @@ def end(process: subprocess.Popen) -> tuple[int, str]:
 def test_two_people_exchange_a_post_and_a_direct_message():
     ana = chat("ana", "/join roda", "bom dia", "/expect 30 trago café", "/msg bento obrigada")
     bento = chat("bento", "/join roda", "/expect 30 bom dia", "/msg ana trago café", "/expect 30 obrigada")
-    for person in (ana, bento):
-        status, said = end(person)
-        assert status == 0, said
-    assert "bom dia" in said and "obrigada" in said
+    (of_ana, ana_said), (of_bento, bento_said) = end(ana), end(bento)
+    assert (of_ana, of_bento) == (0, 0), f"{ana_said}\n---\n{bento_said}"
+    assert "trago café" in ana_said and "bom dia" in bento_said and "obrigada" in bento_said
 
 
 def test_what_does_not_come_ends_the_script_with_a_status():

@@ -32,10 +32,10 @@ def test_a05_every_server_answers_clients_itself(number):
 
 def test_a03_requests_go_round_all_servers():
     client = Client()
-    client.must("login", user="rounds")
+    client.must("login", user="walker")
     client.must("channel", channel="rounds")
     servers = {
-        client.must("publish", user="rounds", channel="rounds", message=str(n))["position"]["server"] for n in range(12)
+        client.must("publish", user="walker", channel="rounds", message=str(n))["position"]["server"] for n in range(12)
     }
     assert servers == {"server-1", "server-2", "server-3"}
 
@@ -90,9 +90,9 @@ def test_a_flat_request_has_its_fields_beside_the_service():
 def test_flat_replies_carry_the_fields_at_the_top_too():
     client = Client()
     client.must("login", user="flat")
-    client.must("channel", channel="flat")
+    client.must("channel", channel="plain")
     reply = client.ask_whole("channels")
-    assert "flat" in reply["channels"] and reply["channels"] == reply["data"]["channels"] == reply["data"]["users"]
+    assert "plain" in reply["channels"] and reply["channels"] == reply["data"]["channels"] == reply["data"]["users"]
     refused = client.ask_whole("publish", user="flat", channel="nowhere", message="oi")
     assert refused["success"] is False and refused["data"]["status"] == "erro"
 

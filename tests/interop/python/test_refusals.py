@@ -60,13 +60,12 @@ REFUSED = {
     "a post without a message": (request("publish", user="somebody", channel="x"), "bad_request"),
     "a post to an unknown channel": (request("publish", user="somebody", channel="nowhere", message="x"), "unknown_channel"),
     "a message to nobody": (request("message", src="somebody", dst="nobody", message="x"), "unknown_user"),
-    "a message from nobody": (request("message", src="nobody", dst="somebody", message="x"), "unknown_user"),
     "a post of 1 MiB": (request("publish", user="somebody", channel="x", message="x" * (1 << 20)), "too_large"),
     "another server's replication": (request("replicate", type="login", content={}), "unknown_service"),
 }
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def somebody(cluster):
     client = Client()
     client.must("login", user="somebody")
@@ -97,6 +96,12 @@ def test_a05_a_server_asked_directly_refuses_alike(cluster, kind):
     body, code = REFUSED[kind]
     check(client.ask_raw(body), code, body.startswith(b"{"))
     client.must("login", user="somebody")
+
+
+def test_a_post_of_nobody_on_a_connection_without_a_login_is_refused(somebody):
+    client = Client()
+    check(client.ask_raw(request("message", dst="somebody", message="x")), "bad_request", False)
+    client.must("message", src="somebody", dst="somebody", message="x")
 
 
 def test_a_request_in_two_frames_is_refused_and_the_connection_lives(somebody):

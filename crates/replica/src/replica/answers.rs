@@ -2,6 +2,7 @@
 
 use super::requests::{Caller, Client};
 use super::{Effect, Now, Replica};
+use crate::constants::REPUBLISH_WITHIN;
 use crate::op::{Op, OpKind};
 use crate::session::Session;
 use papo_protocol::UserName;
@@ -11,9 +12,10 @@ use papo_protocol::reply::{Code, Durable, Receipt, Refusal, Reply, write_reply};
 use papo_protocol::worker_link::Cookie;
 
 impl Replica {
-    /// Publishes what was just stored, unless a twin stands for it, which was published by its own server, or the channel froze.
-    pub(super) fn publish(&mut self, op: &Op, encoding: Encoding, effects: &mut Vec<Effect>) {
-        let stands = self.history.standing(&op.identity).is_some_and(|standing| standing.dot == op.dot);
+    /// Publishes what is stored, unless the channel froze. A twin that stands for it may have been published by its own server, or
+    /// that server may have died before: proxies drop what they have sent, so once too often is right and once too few is not.
+    /// Always in MessagePack, whatever the author speaks: one reader's encoding must not depend on another's.
+    pub(super) fn publish(&mut self, op: &Op, effects: &mut Vec<Effect>) {
         let (topic, kind) = match &op.kind {
             OpKind::Publish { channel, .. } if !self.history.state().is_frozen(channel) => {
                 (channel.to_string(), PublicationKind::Channel)
@@ -21,14 +23,22 @@ impl Replica {
             OpKind::Message { dst, .. } => (dst.to_string(), PublicationKind::Direct),
             OpKind::Publish { .. } | OpKind::Login { .. } | OpKind::CreateChannel { .. } => return,
         };
-        if let Some(entry) = op.to_history_entry().filter(|_| stands) {
-            let body = write_publication(&entry, self.clock.on_send(), &op.dot.origin, encoding);
+        if let Some(entry) = op.to_history_entry() {
+            let body = write_publication(&entry, self.clock.on_send(), &op.dot.origin, Encoding::MessagePack);
             self.counters.publications += 1;
-            effects.push(Effect::Publish {
-                topic,
-                body,
-                meta: PublicationMeta { kind, identity: op.identity },
-            });
+            let meta = PublicationMeta { kind, identity: op.identity };
+            effects.push(Effect::Publish { topic, body, meta });
+        }
+    }
+
+    /// A retry found what another process wrote: it asks again because the first did not answer, and so may not have published
+    /// either. Later than [`REPUBLISH_WITHIN`] a proxy may have forgotten the identity, and would send a double.
+    pub(super) fn publish_for_another(&mut self, now: Now, op: &Op, effects: &mut Vec<Effect>) {
+        let age = now.unix.0.saturating_sub(op.at.0);
+        if op.dot.boot != self.settings.boot
+            && u128::try_from(age).is_ok_and(|age| age <= REPUBLISH_WITHIN.as_millis())
+        {
+            self.publish(op, effects);
         }
     }
 
@@ -90,7 +100,7 @@ impl Replica {
     fn session_mut<'a>(&'a mut self, caller: &'a mut Caller) -> Option<&'a mut Session> {
         match caller {
             Caller::Broker { session, .. } => Some(session),
-            Caller::Direct { session } => self.sessions.get_mut(*session),
+            Caller::Direct { session } => session.and_then(|session| self.sessions.get_mut(session)),
         }
     }
 }

@@ -88,8 +88,9 @@ pub enum Origin {
     },
     /// Over a connection to this server.
     Direct {
-        /// The connection.
-        session: u64,
+        /// The connection; `None` where many clients share one, behind a broker of another make: none of them may speak as
+        /// another's user.
+        session: Option<u64>,
         /// Counts up over all direct requests of this boot; the request's key is made of it.
         counter: u64,
     },

@@ -23,7 +23,7 @@ pub(super) enum Caller {
     /// In the broker's cookie.
     Broker { session: Session, last_resort: bool },
     /// In this server's table.
-    Direct { session: u64 },
+    Direct { session: Option<u64> },
 }
 
 /// Whom to answer, and how.
@@ -122,7 +122,9 @@ impl Replica {
                 (key, Caller::Broker { session, last_resort })
             }
             Origin::Direct { session, counter } => {
-                self.sessions.open(session);
+                if let Some(session) = session {
+                    self.sessions.open(session);
+                }
                 (RequestKey { boot: self.settings.boot, counter }, Caller::Direct { session })
             }
         }
@@ -148,7 +150,10 @@ impl Replica {
     pub(super) fn serve(&mut self, now: Now, asked: Asked, effects: &mut Vec<Effect>) {
         match self.judge(&asked) {
             Verdict::Answer(reply) => self.answer(now, asked.client, &reply, effects),
-            Verdict::Done(op) => self.answer_write(now, asked.client, &op, effects),
+            Verdict::Done(op) => {
+                self.publish_for_another(now, &op, effects);
+                self.answer_write(now, asked.client, &op, effects);
+            }
             Verdict::Absent(refusal) => {
                 let rounds = if asked.peers_asked { Vec::new() } else { self.request_rounds(now, effects) };
                 if rounds.is_empty() {
@@ -247,7 +252,7 @@ impl Replica {
     fn author(&self, asked: &Asked, named: Option<&UserName>) -> Option<UserName> {
         let session = match &asked.client.caller {
             Caller::Broker { session, .. } => Some(session),
-            Caller::Direct { session } => self.sessions.get(*session),
+            Caller::Direct { session } => session.and_then(|session| self.sessions.get(session)),
         };
         named.or_else(|| session?.user.as_ref()).cloned()
     }

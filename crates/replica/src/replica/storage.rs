@@ -164,9 +164,9 @@ impl Replica {
         self.counters.ops_replicated += (batch.ops.len() - batch.requests.len()) as u64;
         let own: Vec<Arc<Op>> = batch.requests.iter().map(|(_, op)| Arc::clone(op)).collect();
         for (client, op) in batch.requests {
-            self.publish(&op, client.style.encoding, effects);
             // A twin of the same identity may have come from a peer in the meantime and stand before this one.
             let standing = self.history.standing(&op.identity).map_or(op, Arc::clone);
+            self.publish(&standing, effects);
             self.answer_write(now, client, &standing, effects);
         }
         self.push(&own, effects);

@@ -14,7 +14,7 @@ use papo_protocol::publication::PublicationMeta;
 use papo_protocol::reply::Compat;
 use papo_protocol::time::UnixMillis;
 use papo_protocol::worker_link::Cookie;
-use papo_protocol::{Boot, Encoding, Lamport, Limits, RequestKey, ServerName};
+use papo_protocol::{Boot, Encoding, Lamport, Limits, RequestKey, ServerName, Value};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -272,7 +272,7 @@ fn request_with_id(service: &str, fields: &[(&str, &str)], id: u8) -> Bytes {
 
 /// A request over connection 1.
 fn direct(counter: u64) -> Origin {
-    Origin::Direct { session: 1, counter }
+    Origin::Direct { session: Some(1), counter }
 }
 
 fn broker(counter: u64, cookie: &Cookie) -> Origin {
@@ -285,6 +285,13 @@ fn last_resort(counter: u64, cookie: &Cookie) -> Origin {
 
 fn code(reply: &ReadReply) -> Option<&str> {
     reply.failure.as_ref().and_then(|failure| failure.code.as_deref())
+}
+
+fn field<'a>(reply: &'a ReadReply, name: &str) -> Option<&'a Value> {
+    match &reply.data {
+        Value::Map(fields) => fields.iter().find(|(key, _)| key == name).map(|(_, value)| value),
+        _ => None,
+    }
 }
 
 const GERAL: &[(&str, &str)] = &[("channel", "geral")];

@@ -355,3 +355,39 @@ async fn an_owner_that_takes_no_events_stops_the_reading_but_not_the_writing() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_always_has_more_to_say_is_written_to_all_the_same() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let (mut router, handle, address) = listening(EndpointSettings::new(SocketType::Router)).await;
+    let raw = RawPeer::greeted(address, 0, SocketType::Dealer).await;
+    let (peer, _) = next_up(&mut router).await;
+    let (mut read_half, mut write_half) = raw.stream.into_split();
+    let flood = tokio::spawn(async move {
+        let frames = b"\x00\x02hi".repeat(10_000);
+        while write_half.write_all(&frames).await.is_ok() {}
+    });
+    let mut hearing = tokio::spawn(async move {
+        let mut heard = [0; 6];
+        for _ in 0..100 {
+            within(read_half.read_exact(&mut heard)).await.unwrap();
+        }
+    });
+    for _ in 0..100 {
+        handle.send(peer, message(&[b"news"])).unwrap();
+        for _ in 0..100 {
+            next_message(&mut router).await;
+        }
+    }
+    // The owner goes on taking events: nothing but fairness can bring the rest through.
+    within(async {
+        loop {
+            tokio::select! {
+                heard = &mut hearing => break heard.unwrap(),
+                _ = router.next() => {}
+            }
+        }
+    })
+    .await;
+    flood.abort();
+}

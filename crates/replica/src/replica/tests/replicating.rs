@@ -94,9 +94,50 @@ fn twins_from_two_servers_converge_to_one_visible() {
         assert_eq!(host.exports()[0].lines().count(), 1);
     }
     assert_eq!(world.hosts[0].exports(), world.hosts[1].exports());
+    let again = world.send_from(0, broker(7, &cookie), request("publish", OI, 0));
+    assert_eq!(world.read(0, again).failure, None);
+    assert_eq!(world.hosts[0].publications.len(), 1, "a retry is not published again by whom it was");
+}
+
+#[test]
+fn a_post_whose_server_died_before_publishing_is_published_by_the_one_that_gets_the_retry() {
+    let mut world = World::linked(2);
+    world.ask(0, "channel", GERAL);
+    let cookie = Cookie::default();
+    world.send_from(0, broker(7, &cookie), request("publish", OI, 0));
+    world.run();
+    // The first server's publication and reply never left its machine; its operation did.
     let again = world.send_from(1, broker(7, &cookie), request("publish", OI, 0));
     assert_eq!(world.read(1, again).failure, None);
-    assert_eq!(world.hosts[1].publications.len(), 1, "a retry is not published again");
+    let identities = |host: usize| -> Vec<_> {
+        world.hosts[host].publications.iter().map(|(_, _, meta)| meta.identity).collect()
+    };
+    assert_eq!(identities(1), identities(0), "a proxy that had the first drops the second by its identity");
+
+    // Later a proxy may have forgotten the identity: whoever repeats a request so late is answered, and nothing is sent.
+    world.pass(31_000);
+    world.send_from(1, broker(7, &cookie), request("publish", OI, 0));
+    assert_eq!(world.hosts[1].publications.len(), 1);
+}
+
+#[test]
+fn a_twin_that_comes_with_its_older_one_is_published_under_its_identity_and_answers_for_it() {
+    let mut world = World::linked(2);
+    world.ask(0, "channel", GERAL);
+    world.hosts[1].disk = Disk::Stalls;
+    let cookie = Cookie::default();
+    world.send_from(1, broker(6, &cookie), request("login", &[("user", "ana")], 1000));
+    let later = world.send_from(1, broker(7, &cookie), request("publish", OI, 0));
+    let first = world.send_from(0, broker(7, &cookie), request("publish", OI, 0));
+    world.run();
+    world.hosts[1].disk = Disk::Works;
+    world.run();
+    assert_eq!(world.hosts[1].batch_sizes, [1, 1, 2]);
+    // The older one's server may have died before publishing it.
+    assert_eq!(world.hosts[1].publications[0].2, world.hosts[0].publications[0].2);
+    let position = |host, id| field(&world.read(host, id), "position").cloned();
+    assert!(position(0, first).is_some());
+    assert_eq!(position(1, later), position(0, first));
 }
 
 #[test]

@@ -1,14 +1,6 @@
 //! One server and its clients.
 
 use super::*;
-use papo_protocol::Value;
-
-fn field<'a>(reply: &'a ReadReply, name: &str) -> Option<&'a Value> {
-    match &reply.data {
-        Value::Map(fields) => fields.iter().find(|(key, _)| key == name).map(|(_, value)| value),
-        _ => None,
-    }
-}
 
 #[test]
 fn e04_a_login_is_received_at_2_and_answered_at_3() {
@@ -231,6 +223,23 @@ fn a_full_disk_sends_writes_elsewhere_and_gives_their_numbers_again() {
     assert_eq!(world.read(0, again).failure, None, "it recovers by itself");
     let seqs: Vec<u64> = world.hosts[0].stored.iter().map(|op| op.dot.seq).collect();
     assert_eq!(seqs, [1, 2]);
+}
+
+#[test]
+fn what_collected_behind_a_refused_batch_is_given_up_with_it() {
+    let mut world = World::apart(1);
+    world.hosts[0].disk = Disk::Stalls;
+    let ids = [(1, "ana"), (2, "bia")]
+        .map(|(counter, user)| world.send_from(0, direct(counter), request("login", &[("user", user)], 0)));
+    let (batch, _) = world.hosts[0].batches.pop_front().unwrap();
+    world.hosts[0].disk = Disk::Works;
+    world.input(0, Input::StorageFull { batch });
+    world.run();
+    assert!(ids.iter().all(|id| code(&world.read(0, *id)) == Some("no_server")));
+    assert_eq!(world.hosts[0].stored.len(), 0, "an operation would have been stored behind a gap");
+    world.ask(0, "users", &[]);
+    assert_eq!(world.ask(0, "login", &[("user", "caio")]).failure, None);
+    assert_eq!(world.hosts[0].stored[0].dot.seq, 1);
 }
 
 #[test]
