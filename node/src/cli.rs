@@ -17,6 +17,7 @@ const AFTER_HELP: &str = "\
 Start here:  papo local -f chatcluster.yaml --chat
 
 Roles also read the environment: PAPO_NAME, PAPO_SETTINGS, PAPO_DATA, PAPO_TOKEN_FILE, PAPO_BROKER, PAPO_PROXY, PAPO_REF, PAPO_PEERS,
+PAPO_PEER_DOMAIN,
 PAPO_SERVER, PAPO_LISTEN, PAPO_WORKER_LISTEN, PAPO_XSUB_LISTEN, PAPO_PEER_LISTEN, PAPO_HTTP, PAPO_USER. A flag wins over the
 environment, the environment over the settings file. Exit status: 0 done, 1 failed, 2 used wrongly.";
 
@@ -92,6 +93,9 @@ pub struct ServerArgs {
     /// The other servers, such as server-2=server-2.peers:5550
     #[arg(long, value_name = "NAME=ADDRESS", value_delimiter = ',')]
     pub peers: Vec<Peer>,
+    /// Pattern of the other servers' host names, {n} being a member's number; who they are, the settings file says
+    #[arg(long, value_name = "PATTERN", conflicts_with = "peers")]
+    pub peer_domain: Option<String>,
 }
 
 /// `papo broker`.

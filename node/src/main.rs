@@ -20,6 +20,7 @@ mod roles;
 mod server;
 mod shutdown;
 mod storage;
+mod targets;
 
 use clap::{CommandFactory, Parser};
 use cli::{Cli, Command};

@@ -6,7 +6,7 @@ use crate::logging;
 use crate::proxy::{self, ProxyOptions};
 use crate::reference::{self, ReferenceOptions};
 use crate::role::Context;
-use crate::server::{self, ServerOptions};
+use crate::server::{self, PeerSource, ServerOptions};
 use anyhow::Context as _;
 use papo_exchange::DispatchSettings;
 use papo_protocol::ServerName;
@@ -70,6 +70,25 @@ fn members(settings: &NodeSettings) -> anyhow::Result<Vec<ServerName>> {
         .collect()
 }
 
+/// A list that flags or environment give wins over a pattern.
+fn peer_source(args: &ServerArgs, environment: &Environment) -> anyhow::Result<PeerSource> {
+    let pattern = args.peer_domain.as_ref().or(environment.peer_domain.as_ref());
+    let listed =
+        if args.peer_domain.is_some() { Vec::new() } else { first(&args.peers, &environment.peers, &[]) };
+    match (pattern, args.common.settings.as_ref().or(environment.settings.as_ref())) {
+        (Some(pattern), Some(settings)) if listed.is_empty() => {
+            let domain = pattern.parse().with_context(|| format!("--peer-domain `{pattern}`"))?;
+            Ok(PeerSource::Derived { settings: settings.clone(), domain })
+        }
+        (Some(_), None) if listed.is_empty() => {
+            anyhow::bail!(
+                "--peer-domain says how servers are named, a settings file which there are: add --settings"
+            )
+        }
+        (Some(_) | None, _) => Ok(PeerSource::Listed(listed.into_iter().map(|peer| peer.address).collect())),
+    }
+}
+
 /// `papo server`.
 ///
 /// # Errors
@@ -79,14 +98,7 @@ pub fn server(args: &ServerArgs, environment: &Environment) -> anyhow::Result<()
     let name =
         args.name.as_ref().or(environment.name.as_ref()).context("a server needs a name: --name server-1")?;
     let name = ServerName::new(name).with_context(|| format!("--name `{name}`"))?;
-    let peers = first(&args.peers, &environment.peers, &[]);
-    let peers = peers
-        .into_iter()
-        .map(|peer| {
-            let name = ServerName::new(&peer.name).with_context(|| format!("--peers `{peer}`"))?;
-            Ok((name, peer.address))
-        })
-        .collect::<anyhow::Result<Vec<_>>>()?;
+    let peers = peer_source(args, environment)?;
     let peer_listen =
         args.peer_listen.or(environment.peer_listen).unwrap_or(ListenAddress::everywhere(ports::PEER));
     let spec = &settings.spec;
@@ -116,6 +128,7 @@ pub fn server(args: &ServerArgs, environment: &Environment) -> anyhow::Result<()
             brokers: first(&args.broker, &environment.brokers, &[]),
             proxies: first(&args.proxy, &environment.proxies_to_publish, &[]),
             reference: args.reference.clone().or_else(|| environment.reference.clone()),
+            members: settings.members.clone(),
             peers,
             heartbeat: spec.reference.heartbeat(),
             replica,

@@ -30,6 +30,8 @@ pub struct Environment {
     pub reference: Option<Address>,
     /// The other servers: `PAPO_PEERS`, such as `server-2=host:5550,server-3=host:5550`.
     pub peers: Vec<Peer>,
+    /// The pattern of the other servers' host names, with `{n}` for a member's number: `PAPO_PEER_DOMAIN`.
+    pub peer_domain: Option<String>,
     /// Where a client sends its requests, a broker or one server: `PAPO_SERVER`, `SERVER_URL`.
     pub server: Option<Address>,
     /// Where the role listens for its clients: `PAPO_LISTEN`.
@@ -119,6 +121,7 @@ pub fn read_environment(
         proxies_to_subscribe: reader.list(&["PAPO_PROXY", "PROXY_XPUB"])?,
         reference: reader.reference()?,
         peers: reader.list(&["PAPO_PEERS"])?,
+        peer_domain: reader.text(&["PAPO_PEER_DOMAIN"]),
         server: reader.one(&["PAPO_SERVER", "SERVER_URL"])?,
         listen: reader.list(&["PAPO_LISTEN"])?,
         worker_listen: reader.list(&["PAPO_WORKER_LISTEN"])?,
@@ -134,7 +137,7 @@ pub fn read_environment(
 }
 
 /// Every name of papo's own that [`read_environment`] reads.
-pub const OWN_NAMES: [&str; 15] = [
+pub const OWN_NAMES: [&str; 16] = [
     "PAPO_NAME",
     "PAPO_SETTINGS",
     "PAPO_DATA",
@@ -143,6 +146,7 @@ pub const OWN_NAMES: [&str; 15] = [
     "PAPO_PROXY",
     "PAPO_REF",
     "PAPO_PEERS",
+    "PAPO_PEER_DOMAIN",
     "PAPO_SERVER",
     "PAPO_LISTEN",
     "PAPO_WORKER_LISTEN",

@@ -3,6 +3,7 @@
 //! A write: client or broker link -> [`Replica`] -> storage thread (fsync) -> [`Replica`] -> PUB links, then the reply. One task
 //! owns everything; it moves bytes, time and outcomes, and must not know what an operation means.
 
+mod members;
 mod peers;
 mod publisher;
 mod reference_link;
@@ -12,6 +13,8 @@ use crate::http::{self, SurfaceOwner};
 use crate::metrics::{METRICS_INTERVAL, ServerMetrics};
 use crate::role::{self, Context, now};
 use crate::storage::{Opened, Outcome, Storage};
+use crate::targets;
+pub use members::PeerSource;
 use papo_protocol::ServerName;
 use papo_replica::{Effect, Input, Replica, ReplicaSettings};
 use papo_settings::Address;
@@ -44,8 +47,10 @@ pub struct ServerOptions {
     pub proxies: Vec<Address>,
     /// The reference service.
     pub reference: Option<Address>,
-    /// The other servers' peer addresses.
-    pub peers: Vec<(ServerName, Address)>,
+    /// The members of the cluster as they are at the start.
+    pub members: Vec<String>,
+    /// Where the other servers' addresses come from.
+    pub peers: PeerSource,
     /// Between heartbeats to the reference service.
     pub heartbeat: Duration,
     /// Of the mind.
@@ -58,7 +63,7 @@ pub struct ServerOptions {
 /// When an address cannot be listened on, or the data folder cannot be used.
 pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()> {
     anyhow::ensure!(
-        options.peers.is_empty() || context.token.is_some(),
+        context.token.is_some() || matches!(&options.peers, PeerSource::Listed(peers) if peers.is_empty()),
         "a server with peers needs the cluster token: name its file with --token-file"
     );
     let (owner, surface) = SurfaceOwner::new();
@@ -69,6 +74,7 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
     let Opened { mut storage, mut outcomes, operations, lamport_floor } =
         Storage::open(&options.data, &options.replica.cluster_id, &name)?;
     tracing::info!(server = %name, operations = operations.len(), "history read");
+    let mut members = members::follow(&context, &name, &options.members, options.peers);
     let mut replica = Replica::open(options.replica.clone(), operations, lamport_floor, now())?;
 
     let receives = role::request_receives(options.replica.limits.bytes);
@@ -76,14 +82,13 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
     let (mut brokers, broker_handle) =
         Endpoint::new(context.papo_endpoint(SocketType::Rep, receives, "server"));
     let (mut proxies, mut publisher) = Publisher::connect(&context, &options.proxies);
-    let (mut listener, mut dialer, mut peers) = Peers::open(&context, &options).await?;
+    let (mut listener, mut dialer, mut peers) =
+        Peers::open(&context, &options.peer_listen, members.peers).await?;
     let (mut reference_events, mut reference) =
-        ReferenceLink::connect(&context, options.reference.as_ref(), name.clone(), options.heartbeat);
+        ReferenceLink::connect(&context, options.reference.as_slice(), name.clone(), options.heartbeat);
     let mut requests = Requests::new(direct_handle.clone(), broker_handle.clone(), name.clone());
     role::listen(&direct_handle, &options.listen, "clients (REP)").await?;
-    for broker in &options.brokers {
-        broker_handle.connect(&broker.to_string());
-    }
+    targets::follow_fixed(&context, broker_handle.clone(), &options.brokers);
     tracing::info!(server = %name, listen = ?options.listen, peers = ?options.peer_listen, "server listens");
 
     let mut effects = Vec::new();
@@ -105,6 +110,7 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
             Some(event) = proxies.next() => { publisher.on_event(&context, event); None }
             Some(event) = reference_events.next() => { reference.on_event(event, replica.lamport()); None }
             () = tokio::time::sleep(wait) => { replica.tick(now(), &mut effects); None }
+            Ok(()) = members.count.changed() => Some(Input::Members { count: *members.count.borrow_and_update() }),
             _ = beat.tick() => { requests.beat(); None }
             _ = second.tick() => {
                 reference.on_second(replica.lamport());
@@ -128,7 +134,7 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
             match effect {
                 Effect::Store { batch, ops } => storage.store(batch, ops),
                 Effect::Publish { topic, body, meta } => {
-                    publisher.publish(now().monotonic, &topic, &body, &meta)
+                    publisher.publish(now().monotonic, &topic, &body, &meta);
                 }
                 Effect::Reply { id, cookie, body } => requests.reply(id, cookie, body),
                 Effect::Elsewhere { id } => requests.elsewhere(id),

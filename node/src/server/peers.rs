@@ -1,12 +1,15 @@
 //! Links between servers: each server dials every other one and asks on that link; it answers on the links that others dial.
 //! Without the cluster token a link is closed before anything is read from it.
 
-use super::ServerOptions;
 use crate::role::{self, Context};
+use crate::targets;
 use bytes::Bytes;
 use papo_replica::{Input, PEER_MESSAGE_BYTES_MAX, PeerLink};
+use papo_settings::Address;
 use papo_zmtp::{Encoded, Endpoint, EndpointHandle, Event, PeerId, SendError, SocketType};
 use std::collections::HashSet;
+use std::net::SocketAddr;
+use tokio::sync::watch;
 
 /// Which of the two endpoints a link belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,16 +30,15 @@ impl Peers {
     /// Listens for the other servers and dials them, for ever.
     pub async fn open(
         context: &Context,
-        options: &ServerOptions,
+        listen: &[SocketAddr],
+        addresses: watch::Receiver<Vec<Address>>,
     ) -> anyhow::Result<(Endpoint, Endpoint, Self)> {
         let (listener_events, listener) =
             Endpoint::new(context.papo_endpoint(SocketType::Router, PEER_MESSAGE_BYTES_MAX, "server"));
         let (dialer_events, dialer) =
             Endpoint::new(context.papo_endpoint(SocketType::Dealer, PEER_MESSAGE_BYTES_MAX, "server"));
-        role::listen(&listener, &options.peer_listen, "the other servers").await?;
-        for (_, address) in &options.peers {
-            dialer.connect(&address.to_string());
-        }
+        role::listen(&listener, listen, "the other servers").await?;
+        targets::follow(context, dialer.clone(), addresses);
         Ok((listener_events, dialer_events, Self { dialer, listener, known: HashSet::new() }))
     }
 

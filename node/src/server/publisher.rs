@@ -2,6 +2,7 @@
 //! (back), which drops what it has seen. A foreign proxy gets two frames and nothing twice.
 
 use crate::role::Context;
+use crate::targets;
 use bytes::Bytes;
 use papo_protocol::publication::PublicationMeta;
 use papo_settings::Address;
@@ -44,9 +45,7 @@ impl Publisher {
         let mut settings = context.papo_endpoint(SocketType::Pub, PROXY_RECEIVES, "server");
         settings.on_full = OnFull::DropOldest;
         let (endpoint, handle) = Endpoint::new(settings);
-        for proxy in proxies {
-            handle.connect(&proxy.to_string());
-        }
+        targets::follow_fixed(context, handle.clone(), proxies);
         (endpoint, Self { handle, proxies: HashMap::new(), kept: VecDeque::new(), kept_bytes: 0 })
     }
 

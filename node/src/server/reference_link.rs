@@ -1,6 +1,7 @@
 //! The link to the reference service: register once, then heartbeats (rows F01, F03). The server lives on while it is away.
 
 use crate::role::{Context, now};
+use crate::targets;
 use bytes::Bytes;
 use papo_protocol::codec::{Limits, decode};
 use papo_protocol::reference::{ReferenceCall, Registration, read_rank, write_reference_request};
@@ -26,14 +27,12 @@ impl ReferenceLink {
     /// Connects, for ever; without an address the link stays silent.
     pub fn connect(
         context: &Context,
-        reference: Option<&Address>,
+        reference: &[Address],
         name: ServerName,
         heartbeat: Duration,
     ) -> (Endpoint, Self) {
         let (endpoint, handle) = Endpoint::new(context.plain_endpoint(SocketType::Req, REPLY_LIMITS.bytes));
-        if let Some(address) = reference {
-            handle.connect(&address.to_string());
-        }
+        targets::follow_fixed(context, handle.clone(), reference);
         let registration = Registration { name, address: None, port: None };
         (
             endpoint,

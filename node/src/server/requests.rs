@@ -140,10 +140,10 @@ impl Requests {
         match self.routes.remove(&id) {
             Some(Route::Direct { peer, envelope }) => send_enveloped(&self.direct, peer, envelope, body),
             Some(Route::Broker { peer, key }) => {
-                self.to_broker(peer, &FromWorker::Reply { key, cookie, body })
+                self.to_broker(peer, &FromWorker::Reply { key, cookie, body });
             }
             Some(Route::ForeignBroker { peer, envelope }) => {
-                send_enveloped(&self.broker, peer, envelope, body)
+                send_enveloped(&self.broker, peer, envelope, body);
             }
             None => tracing::error!(request = id.0, "an answer without a request"),
         }

@@ -157,7 +157,7 @@ fn write_until_closed(
                     // The clock may run on a full disk: a restart could then repeat Lamport values that no operation carries,
                     // which costs order between reads but loses nothing.
                     Err(error) if is_full(&error) => {
-                        tracing::warn!("the disk is full: the clock's ceiling is not stored")
+                        tracing::warn!("the disk is full: the clock's ceiling is not stored");
                     }
                     Err(error) => stop_at(&error),
                 }

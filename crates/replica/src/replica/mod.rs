@@ -140,6 +140,11 @@ pub enum Input {
         /// Which.
         batch: u64,
     },
+    /// The cluster has so many members from now on.
+    Members {
+        /// This server included.
+        count: u32,
+    },
     /// The server is about to stop: writes through the broker go elsewhere from now on.
     Drain,
 }
@@ -286,6 +291,7 @@ impl Replica {
             Input::PeerDown { link } => self.on_peer_down(now, link, effects),
             Input::Stored { batch } => self.on_stored(now, batch, effects),
             Input::StorageFull { batch } => self.on_storage_full(now, batch, effects),
+            Input::Members { count } => self.settings.members = count,
             Input::Drain => self.draining = true,
         }
         self.storage.flush(effects);

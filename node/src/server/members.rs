@@ -1,0 +1,143 @@
+//! Who the servers of the cluster are, as the settings file says now. In Kubernetes the file changes under a running server when
+//! the ChatCluster does, so that a new member needs no restart of the others (design, "Membership").
+
+use crate::role::Context;
+use papo_protocol::ServerName;
+use papo_settings::{Address, NodeSettings, ports};
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// Between two looks at the settings file. The kubelet takes up to a minute to bring a change; this adds little.
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Where peers' addresses come from.
+#[derive(Debug, Clone)]
+pub enum PeerSource {
+    /// From the command line; they stay.
+    Listed(Vec<Address>),
+    /// From the members in the settings file and the pattern of their names.
+    Derived {
+        /// Which file.
+        settings: PathBuf,
+        /// Such as `papo-server-{n}.papo-server-peers.default.svc`.
+        domain: PeerDomain,
+    },
+}
+
+/// A pattern of host names with `{n}` for the member's number.
+#[derive(Debug, Clone)]
+pub struct PeerDomain(String);
+
+impl std::str::FromStr for PeerDomain {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> anyhow::Result<Self> {
+        let domain = Self(text.to_owned());
+        anyhow::ensure!(
+            text.contains("{n}") && domain.address("server-1").is_some(),
+            "`{text}` is no pattern of host names: write {{n}} where the member's number goes, as in server-{{n}}.peers"
+        );
+        Ok(domain)
+    }
+}
+
+impl PeerDomain {
+    /// Where the member of this name listens; `None` when its name has no number.
+    fn address(&self, member: &str) -> Option<Address> {
+        let number: u32 = member.rsplit_once('-')?.1.parse().ok()?;
+        Address::new(&self.0.replace("{n}", &number.to_string()), ports::PEER).ok()
+    }
+}
+
+/// The members now and from now on: how many there are, and where the others listen.
+#[derive(Debug)]
+pub struct Members {
+    /// This server included.
+    pub count: watch::Receiver<u32>,
+    /// Of the others.
+    pub peers: watch::Receiver<Vec<Address>>,
+}
+
+/// Follows the members, of whom `first` are known at the start.
+pub fn follow(context: &Context, own: &ServerName, first: &[String], source: PeerSource) -> Members {
+    let (count_sender, count) = watch::channel(count_of(first));
+    let (settings, domain) = match source {
+        PeerSource::Listed(peers) => return Members { count, peers: watch::channel(peers).1 },
+        PeerSource::Derived { settings, domain } => (settings, domain),
+    };
+    let (peers_sender, peers) = watch::channel(derive(&domain, own, first));
+    let (own, stop) = (own.clone(), context.stop.clone());
+    context.tracker.spawn(async move {
+        let mut last = String::new();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(POLL_INTERVAL) => {}
+            }
+            match tokio::fs::read_to_string(&settings).await {
+                Ok(text) if text == last => {}
+                Ok(text) => {
+                    match NodeSettings::read(&text) {
+                        Ok(new) => {
+                            if replace(&peers_sender, derive(&domain, &own, &new.members)) {
+                                tracing::info!(members = ?new.members, "membership changed");
+                            }
+                            replace(&count_sender, count_of(&new.members));
+                        }
+                        Err(error) => {
+                            tracing::warn!(%error, "unreadable settings: the old ones stay in force");
+                        }
+                    }
+                    last = text;
+                }
+                Err(error) => tracing::warn!(%error, "cannot read the settings: the old ones stay in force"),
+            }
+        }
+    });
+    Members { count, peers }
+}
+
+/// Sends `new` if it is; says whether.
+fn replace<T: PartialEq>(sender: &watch::Sender<T>, new: T) -> bool {
+    sender.send_if_modified(|old| {
+        let changed = *old != new;
+        *old = new;
+        changed
+    })
+}
+
+fn derive(domain: &PeerDomain, own: &ServerName, members: &[String]) -> Vec<Address> {
+    let others = members.iter().filter(|member| member.as_str() != own.as_str());
+    others.filter_map(|member| domain.address(member)).collect()
+}
+
+fn count_of(members: &[String]) -> u32 {
+    u32::try_from(members.len().max(1)).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_derives_its_peers_from_the_members() {
+        let domain: PeerDomain = "papo-server-{n}.papo-server-peers.default.svc".parse().unwrap();
+        let own = ServerName::new("server-2").unwrap();
+        let members = ["server-1", "server-2", "server-3"].map(str::to_owned);
+        let peers: Vec<String> = derive(&domain, &own, &members).iter().map(ToString::to_string).collect();
+        assert_eq!(
+            peers,
+            [
+                "papo-server-1.papo-server-peers.default.svc:5550",
+                "papo-server-3.papo-server-peers.default.svc:5550"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_pattern_without_a_number_is_refused_with_the_remedy() {
+        let error = "papo-server.peers".parse::<PeerDomain>().unwrap_err().to_string();
+        assert!(error.contains("papo-server.peers") && error.contains("{n}"), "{error}");
+    }
+}
