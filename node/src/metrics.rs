@@ -52,7 +52,7 @@ impl BrokerMetrics {
         Ok(Self {
             events: counters(
                 registry,
-                "papo_broker_requests_total",
+                "papo_broker_events_total",
                 "Requests by what happened to them",
                 "event",
             )?,
@@ -87,7 +87,7 @@ impl ProxyMetrics {
         Ok(Self {
             events: counters(
                 registry,
-                "papo_proxy_publications_total",
+                "papo_proxy_events_total",
                 "Publications by what happened to them",
                 "event",
             )?,

@@ -177,7 +177,11 @@ fn status(
         "operations": history.len(),
         "users": history.state().users().len(),
         "channels": history.state().channels().len(),
-        "vector": history.vector(),
+        "vector": history.vector().iter().map(|(writer, seq)| serde_json::json!({
+            "server": writer.origin,
+            "boot": format!("{:016x}", writer.boot.0),
+            "seq": seq,
+        })).collect::<Vec<_>>(),
         "digest": history.vector().digest().to_string(),
         "peers": peers.connected(),
         "brokers": requests.brokers(),
