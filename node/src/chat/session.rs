@@ -193,8 +193,14 @@ impl Session {
         match self.list_channels().await {
             Ok(channels) if channels.iter().any(|known| known == channel) => {}
             Ok(_) => {
-                if self.create(channel).await == Done::Badly {
-                    return Done::Badly;
+                // Somebody else may have created it since it was looked for; that is as good.
+                if let Err(error) = self.request_channel(channel).await
+                    && !self
+                        .list_channels()
+                        .await
+                        .is_ok_and(|channels| channels.iter().any(|known| known == channel))
+                {
+                    return self.failed(format!("cannot create #{channel}: {}", self.explain(&error)));
                 }
             }
             Err(error) => return self.failed(format!("cannot join #{channel}: {}", self.explain(&error))),
@@ -236,14 +242,18 @@ impl Session {
         Done::Well
     }
 
+    async fn request_channel(&mut self, channel: &str) -> Result<(), RequestError> {
+        let reply =
+            self.client.write("channel", &[("channel", channel), ("user", self.user.as_str())]).await?;
+        self.history.learn(&reply);
+        self.names.add_channels([channel.to_owned()]);
+        self.screen.note(format!("created #{channel}"));
+        Ok(())
+    }
+
     async fn create(&mut self, channel: &str) -> Done {
-        match self.client.write("channel", &[("channel", channel), ("user", self.user.as_str())]).await {
-            Ok(reply) => {
-                self.history.learn(&reply);
-                self.names.add_channels([channel.to_owned()]);
-                self.screen.note(format!("created #{channel}"));
-                Done::Well
-            }
+        match self.request_channel(channel).await {
+            Ok(()) => Done::Well,
             Err(error) => self.failed(format!("cannot create #{channel}: {}", self.explain(&error))),
         }
     }
