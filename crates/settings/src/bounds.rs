@@ -75,3 +75,9 @@ pub const CLUSTER_NAME_BYTES_MAX: usize = 40;
 pub const DNS_LABEL_BYTES_MAX: usize = 63;
 /// Longest clusterId: a namespace, a slash and a name fit.
 pub const CLUSTER_ID_BYTES_MAX: usize = 128;
+/// What [`crate::validate()`] takes as a clusterId, for the CRD schema.
+pub const CLUSTER_ID_PATTERN: &str = "^[A-Za-z0-9._/-]+$";
+/// What [`crate::validate()`] takes as the repository or the tag of an image, for the CRD schema.
+pub const IMAGE_PART_PATTERN: &str = "^\\S+$";
+/// What [`crate::validate::storage_bytes`] reads, for the CRD schema.
+pub const STORAGE_SIZE_PATTERN: &str = "^[0-9]+(k|M|G|T|Ki|Mi|Gi|Ti)?$";

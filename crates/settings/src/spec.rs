@@ -17,6 +17,7 @@ pub struct ChatClusterSpec {
     pub replicas: u32,
     /// Identity of the cluster's data, checked at every meeting of two servers. Default: namespace/name. Cannot be changed later.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = bounds::CLUSTER_ID_BYTES_MAX), regex(pattern = bounds::CLUSTER_ID_PATTERN))]
     pub cluster_id: Option<String>,
     /// The container image of every role. Default: the operator's own choice. `papo local` does not read it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -76,9 +77,11 @@ impl Default for ChatClusterSpec {
 pub struct ImageSpec {
     /// Registry and repository, without tag. Default: the operator's.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = bounds::IMAGE_PART_PATTERN))]
     pub repository: Option<String>,
     /// Tag. Default: the operator's.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = bounds::IMAGE_PART_PATTERN))]
     pub tag: Option<String>,
     /// When a node of Kubernetes pulls the image.
     pub pull_policy: PullPolicy,
@@ -100,10 +103,12 @@ pub enum PullPolicy {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct StorageSpec {
-    /// Size of each volume, such as 1Gi (whole numbers with Ki, Mi, Gi, Ti, k, M, G, T). May grow later, where the class allows it.
+    /// Size of each volume, such as 1Gi (whole numbers with Ki, Mi, Gi, Ti, k, M, G, T). Cannot be changed later.
+    #[schemars(regex(pattern = bounds::STORAGE_SIZE_PATTERN))]
     pub size: String,
-    /// Storage class. Default: the cluster's default class.
+    /// Storage class. Default: the cluster's default class. Cannot be changed later.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
     pub class: Option<String>,
 }
 
@@ -293,6 +298,7 @@ pub struct BotsSpec {
     #[schemars(range(min = bounds::BOT_REPLICAS.min, max = bounds::BOT_REPLICAS.max))]
     pub replicas: u32,
     /// Channels that a bot creates when there are none.
+    #[schemars(length(min = bounds::BOT_CHANNELS.min, max = bounds::BOT_CHANNELS.max))]
     pub channels: Vec<String>,
     /// Messages in one burst, all to one random channel.
     #[schemars(range(min = bounds::BOT_MESSAGES.min, max = bounds::BOT_MESSAGES.max))]

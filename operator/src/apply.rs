@@ -1,0 +1,325 @@
+//! Does what the plan says, by server-side apply. The only step that talks to the API server about objects.
+//!
+//! The order of the kinds: the Secret first, as the pods' template depends on which token it holds; identity and settings, without
+//! which pods do not start; the nodes' Services, so that names resolve when pods first ask; StatefulSets before Deployments, as servers
+//! take longest; clients' Services and budgets, which matter when pods are there; the aliases last, as they may fail without harm. A kind that fails stops
+//! those after it. What is no longer wanted of a kind goes after the rest of the kind is there. Objects of one kind go at once.
+
+use crate::{
+    build::Token,
+    metrics::Metrics,
+    names,
+    plan::{Apply, Cause, Delete, Plan, Steps, holder, is_owned_by},
+    resource::ChatCluster,
+    validate::ValidatedCluster,
+};
+use futures::future::join_all;
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::{
+        apps::v1::{Deployment, StatefulSet},
+        core::v1::Secret,
+    },
+};
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use std::{fmt::Debug, time::Duration};
+
+/// How long one request may take: an API server that does not answer must not hold a cluster for ever.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// HTTP statuses of the API server that mean something here.
+const NOT_FOUND: u16 = 404;
+const CONFLICT: u16 = 409;
+
+/// Why an object is not as it shall be.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// The API server refused it, or could not be reached.
+    #[error("cannot {verb} {kind} {name}: {}", message(.source))]
+    Request {
+        /// What was tried.
+        verb: &'static str,
+        /// Kind of the object.
+        kind: String,
+        /// Its name.
+        name: String,
+        /// The cause.
+        source: Box<kube::Error>,
+    },
+    /// No answer.
+    #[error("cannot {verb} {kind} {name}: the API server did not answer within {} s", REQUEST_TIMEOUT.as_secs())]
+    Timeout {
+        /// What was tried.
+        verb: &'static str,
+        /// Kind of the object.
+        kind: String,
+        /// Its name.
+        name: String,
+    },
+    /// Somebody else's object has the name.
+    #[error("{0}")]
+    Taken(crate::plan::Taken),
+    /// The cluster's Secret is there, and the watches have not heard of it: the pods' template would name a wrong token.
+    #[error("the watches are behind: Secret {name} is there already")]
+    Behind {
+        /// The Secret.
+        name: String,
+    },
+}
+
+/// What the API server says, without the debug output of its answer.
+fn message(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// What has been done.
+#[derive(Debug, Default)]
+pub struct Applied {
+    /// StatefulSets as the API server has them now, where they were applied.
+    pub stateful_sets: Vec<StatefulSet>,
+    /// Deployments as the API server has them now, where they were applied.
+    pub deployments: Vec<Deployment>,
+    /// What could not be done.
+    pub failures: Vec<ApplyError>,
+}
+
+/// Does it.
+pub async fn apply(client: &Client, metrics: &Metrics, cluster: &ValidatedCluster, plan: Plan) -> Applied {
+    // Without `..`: a kind that nobody applies does not compile.
+    let Plan {
+        secrets,
+        service_accounts,
+        config_maps,
+        node_services,
+        client_services,
+        stateful_sets,
+        deployments,
+        pod_disruption_budgets,
+        aliases,
+    } = plan;
+    let own = Stage { client, metrics, cluster, manager: names::FIELD_MANAGER.to_owned() };
+    let alias = Stage { manager: names::alias_field_manager(&cluster.name), ..own.clone() };
+    let mut applied = Applied::default();
+    let failures = &mut applied.failures;
+    if !own.run_secrets(secrets, failures).await
+        || own.run(service_accounts, failures).await.is_none()
+        || own.run(config_maps, failures).await.is_none()
+        || own.run(node_services, failures).await.is_none()
+    {
+        return applied;
+    }
+    let Some(done) = own.run(stateful_sets, failures).await else { return applied };
+    applied.stateful_sets = done;
+    let Some(done) = own.run(deployments, failures).await else { return applied };
+    applied.deployments = done;
+    if own.run(client_services, failures).await.is_some()
+        && own.run(pod_disruption_budgets, failures).await.is_some()
+    {
+        // Taken aliases are no failure: the status has a condition for them.
+        alias.run(Steps { taken: Vec::new(), ..aliases }, failures).await;
+    }
+    applied
+}
+
+/// Writes a ChatCluster's status.
+///
+/// # Errors
+/// [`ApplyError`] as of any request.
+pub async fn write_status<S: Serialize + Debug>(
+    client: &Client,
+    metrics: &Metrics,
+    namespace: &str,
+    name: &str,
+    status: &S,
+) -> Result<(), ApplyError> {
+    let api: Api<ChatCluster> = Api::namespaced(client.clone(), namespace);
+    let body = serde_json::json!({
+        "apiVersion": ChatCluster::api_version(&()),
+        "kind": ChatCluster::kind(&()),
+        "metadata": { "name": name },
+        "status": status,
+    });
+    let parameters = PatchParams::apply(names::FIELD_MANAGER).force();
+    let patch = Patch::Apply(&body);
+    request::<ChatCluster, _>(
+        metrics,
+        "write the status of",
+        name,
+        api.patch_status(name, &parameters, &patch),
+    )
+    .await
+    .map(drop)
+}
+
+/// What the requests for one cluster have in common.
+#[derive(Clone)]
+struct Stage<'a> {
+    client: &'a Client,
+    metrics: &'a Metrics,
+    cluster: &'a ValidatedCluster,
+    manager: String,
+}
+
+impl Stage<'_> {
+    fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        Api::namespaced(self.client.clone(), &self.cluster.namespace)
+    }
+
+    /// Does the steps of one kind; none when one of them failed.
+    async fn run<K>(&self, steps: Steps<K>, failures: &mut Vec<ApplyError>) -> Option<Vec<K>>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + Serialize
+            + DeserializeOwned
+            + Debug,
+    {
+        let Steps { apply, delete, taken } = steps;
+        let before = failures.len();
+        failures.extend(taken.into_iter().map(ApplyError::Taken));
+        let mut done = Vec::new();
+        for result in join_all(apply.iter().map(|step| self.apply(step))).await {
+            match result {
+                Ok(object) => done.push(object),
+                Err(error) => failures.push(error),
+            }
+        }
+        if failures.len() == before {
+            let deleted = join_all(delete.iter().map(|step| self.delete::<K>(step))).await;
+            failures.extend(deleted.into_iter().filter_map(Result::err));
+        }
+        (failures.len() == before).then_some(done)
+    }
+
+    /// As [`Self::run`]; but a missing Secret is created, so that one that the watches have not heard of is never overwritten.
+    async fn run_secrets(&self, mut steps: Steps<Secret>, failures: &mut Vec<ApplyError>) -> bool {
+        let (missing, rest) = steps.apply.into_iter().partition(|step| step.cause == Cause::Missing);
+        steps.apply = rest;
+        let missing: Vec<Apply<Secret>> = missing;
+        let created = join_all(missing.iter().map(|step| self.create_secret(&step.object))).await;
+        let before = failures.len();
+        failures.extend(created.into_iter().filter_map(Result::err));
+        failures.len() == before && self.run(steps, failures).await.is_some()
+    }
+
+    async fn create_secret(&self, secret: &Secret) -> Result<(), ApplyError> {
+        let api: Api<Secret> = self.api();
+        let name = secret.name_any();
+        let parameters = PostParams { field_manager: Some(self.manager.clone()), ..PostParams::default() };
+        match request::<Secret, _>(self.metrics, "create", &name, api.create(&parameters, secret)).await {
+            Err(error) if status(&error) == Some(CONFLICT) => {
+                let live = request::<Secret, _>(self.metrics, "get", &name, api.get(&name)).await?;
+                if is_owned_by(&live.metadata, &self.cluster.uid) && Token::of(&live).is_some() {
+                    Err(ApplyError::Behind { name })
+                } else {
+                    Err(taken(&live))
+                }
+            }
+            other => other.map(drop),
+        }
+    }
+
+    async fn apply<K>(&self, step: &Apply<K>) -> Result<K, ApplyError>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + Serialize
+            + DeserializeOwned
+            + Debug,
+    {
+        let api: Api<K> = self.api();
+        let name = step.object.name_any();
+        tracing::info!(kind = %K::kind(&()), %name, namespace = %self.cluster.namespace, cause = ?step.cause, "apply");
+        let patch = Patch::Apply(&step.object);
+        let gentle = PatchParams::apply(&self.manager);
+        let firm = gentle.clone().force();
+        match step.cause {
+            // Ours, as the watches know: whoever set our fields meant well, but is put right.
+            Cause::Differs => {
+                request::<K, _>(self.metrics, "apply", &name, api.patch(&name, &firm, &patch)).await
+            }
+            Cause::Missing => {
+                let result =
+                    request::<K, _>(self.metrics, "apply", &name, api.patch(&name, &gentle, &patch)).await;
+                match result {
+                    // Something is there without our label: ours with its label edited, or somebody else's.
+                    Err(error) if status(&error) == Some(CONFLICT) => {
+                        let live = request::<K, _>(self.metrics, "get", &name, api.get(&name)).await?;
+                        if !is_owned_by(live.meta(), &self.cluster.uid) {
+                            return Err(taken(&live));
+                        }
+                        request::<K, _>(self.metrics, "apply", &name, api.patch(&name, &firm, &patch)).await
+                    }
+                    other => other,
+                }
+            }
+        }
+    }
+
+    async fn delete<K>(&self, step: &Delete) -> Result<(), ApplyError>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
+    {
+        tracing::info!(kind = %K::kind(&()), name = %step.name, namespace = %self.cluster.namespace, "delete");
+        let parameters = DeleteParams {
+            propagation_policy: Some(PropagationPolicy::Background),
+            preconditions: Some(Preconditions { uid: Some(step.uid.clone()), resource_version: None }),
+            ..DeleteParams::default()
+        };
+        let api: Api<K> = self.api();
+        let result =
+            request::<K, _>(self.metrics, "delete", &step.name, api.delete(&step.name, &parameters)).await;
+        match result {
+            // Gone already, or another object by now.
+            Err(error) if matches!(status(&error), Some(NOT_FOUND | CONFLICT)) => Ok(()),
+            other => other.map(drop),
+        }
+    }
+}
+
+fn taken<K: Resource<DynamicType = ()>>(live: &K) -> ApplyError {
+    ApplyError::Taken(crate::plan::Taken {
+        kind: K::kind(&()).into_owned(),
+        name: live.name_any(),
+        holder: holder(live.meta()),
+    })
+}
+
+/// The HTTP status that the API server refused with.
+fn status(error: &ApplyError) -> Option<u16> {
+    match error {
+        ApplyError::Request { source, .. } => match source.as_ref() {
+            kube::Error::Api(status) => Some(status.code),
+            _ => None,
+        },
+        ApplyError::Timeout { .. } | ApplyError::Taken(_) | ApplyError::Behind { .. } => None,
+    }
+}
+
+/// One request: counted, bounded in time, its error with a name.
+async fn request<K: Resource<DynamicType = ()>, T>(
+    metrics: &Metrics,
+    verb: &'static str,
+    name: &str,
+    answer: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, ApplyError> {
+    let kind = K::kind(&()).into_owned();
+    metrics.on_request(&kind);
+    match tokio::time::timeout(REQUEST_TIMEOUT, answer).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(source)) => {
+            Err(ApplyError::Request { verb, kind, name: name.to_owned(), source: Box::new(source) })
+        }
+        Err(_elapsed) => Err(ApplyError::Timeout { verb, kind, name: name.to_owned() }),
+    }
+}

@@ -1,0 +1,240 @@
+//! The steps put together: whenever a ChatCluster or something that it owns is touched, look at it as a whole.
+//!
+//! Each ChatCluster has its own task and its own backoff, so that a bad one never delays a good one.
+
+use crate::{
+    apply::{self, Applied, ApplyError},
+    backoff::Backoff,
+    build::{self, BuildError, Token},
+    metrics::{Ending, Metrics},
+    names::{self, Component},
+    observe::{self, Caches, Observed, Started, WatchesEnded},
+    plan::{self, Plan, PlanError, Taken},
+    resource::ChatCluster,
+    status::{self, ChatClusterStatus, Outcome, Page, Workload},
+    validate::{self, ValidatedCluster},
+};
+use futures::{Stream, StreamExt, future};
+use jiff::Timestamp;
+use kube::{
+    Client, Resource, ResourceExt,
+    runtime::{
+        Config, Controller,
+        controller::Action,
+        reflector::{ObjectRef, Store},
+    },
+};
+use serde::Deserialize;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// Events of one cluster within this time are looked at once: what one reconcile touches comes back as a dozen events.
+const DEBOUNCE: Duration = Duration::from_millis(30);
+/// Wait for watches that are behind.
+const BEHIND: Duration = Duration::from_millis(200);
+
+/// Why a reconcile failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReconcileError {
+    /// The watches ended.
+    #[error("cannot look at what exists")]
+    Watches(#[source] WatchesEnded),
+    /// No randomness for a token.
+    #[error("cannot make a cluster token")]
+    Token(#[source] getrandom::Error),
+    /// The objects could not be built.
+    #[error("cannot build the objects")]
+    Build(#[source] BuildError),
+    /// What to do could not be told.
+    #[error("cannot plan")]
+    Plan(#[source] PlanError),
+    /// Some objects are not as they shall be; the status says which.
+    #[error("{failures} objects are not as they shall be, first: {first}")]
+    Apply {
+        /// How many.
+        failures: usize,
+        /// The first of them.
+        first: String,
+    },
+    /// The status could not be written.
+    #[error("cannot write the status")]
+    Status(#[source] ApplyError),
+}
+
+/// What every reconcile needs.
+pub struct Operator {
+    client: Client,
+    caches: Caches,
+    metrics: Metrics,
+    default_image: String,
+    backoff: Mutex<Backoff<ObjectRef<ChatCluster>>>,
+}
+
+/// The running controller: [`Self::caches`] fill, and [`Self::reconciles`] does the work while it is polled.
+pub struct Running<S> {
+    /// What the watches have brought.
+    pub caches: Caches,
+    /// Ends on SIGTERM and Ctrl-C, after the reconciles under way.
+    pub reconciles: S,
+}
+
+/// Starts the watches and the controller. `namespace` bounds both; `default_image` is for clusters that name none.
+pub fn start(
+    client: Client,
+    namespace: Option<&str>,
+    default_image: String,
+    metrics: Metrics,
+) -> Running<impl Stream<Item = ()>> {
+    let Started { caches, clusters, touched } = observe::watch(&client, namespace);
+    // Failures of the watch are logged there; here they would hold back the other triggers.
+    let clusters = clusters.filter(|event| future::ready(event.is_ok()));
+    let operator = Arc::new(Operator {
+        client,
+        caches: caches.clone(),
+        metrics,
+        default_image,
+        backoff: Mutex::default(),
+    });
+    let reconciles = Controller::for_stream(clusters, caches.clusters.clone())
+        .with_config(Config::default().debounce(DEBOUNCE))
+        .reconcile_on(touched)
+        .shutdown_on_signal()
+        .run(reconcile, on_error, operator)
+        // Errors were logged where they happened; a cluster that is gone by now is none.
+        .map(drop);
+    Running { caches, reconciles }
+}
+
+async fn reconcile(cluster: Arc<ChatCluster>, operator: Arc<Operator>) -> Result<Action, ReconcileError> {
+    operator.caches.wait_until_ready().await.map_err(ReconcileError::Watches)?;
+    let began = Instant::now();
+    let result = operator.reconcile(&cluster).await;
+    let (ending, result) = match result {
+        Ok((ending, action)) => {
+            operator.backoff().on_success(&ObjectRef::from_obj(cluster.as_ref()));
+            (ending, Ok(action))
+        }
+        Err(error) => (Ending::Failed, Err(error)),
+    };
+    operator.metrics.on_reconcile(ending, began.elapsed());
+    result
+}
+
+// The signature is the controller's.
+#[allow(clippy::needless_pass_by_value)]
+fn on_error(cluster: Arc<ChatCluster>, error: &ReconcileError, operator: Arc<Operator>) -> Action {
+    let clusters: Store<ChatCluster> = operator.caches.clusters.clone();
+    let key = ObjectRef::from_obj(cluster.as_ref());
+    let wait =
+        operator.backoff().on_failure(Instant::now(), key, rand::random(), |key| clusters.get(key).is_some());
+    let cause = std::error::Error::source(error).map(ToString::to_string);
+    tracing::warn!(
+        cluster = %cluster.name_any(), namespace = cluster.namespace(), %error, cause, retry_in = ?wait,
+        "a ChatCluster could not be brought up to date"
+    );
+    Action::requeue(wait)
+}
+
+impl Operator {
+    fn backoff(&self) -> std::sync::MutexGuard<'_, Backoff<ObjectRef<ChatCluster>>> {
+        // Counts of failures are right whatever panicked.
+        self.backoff.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn reconcile(&self, raw: &ChatCluster) -> Result<(Ending, Action), ReconcileError> {
+        let metadata = raw.meta();
+        if metadata.deletion_timestamp.is_some() {
+            // Kubernetes deletes what it owned; to make it again now would be a race.
+            return Ok((Ending::Unchanged, Action::await_change()));
+        }
+        let (name, namespace) = (raw.name_any(), raw.namespace().unwrap_or_default());
+        let observed = self.caches.observe(&namespace);
+        let previous = ChatClusterStatus::deserialize(&raw.status).ok();
+        let page = Page {
+            generation: metadata.generation.unwrap_or_default(),
+            previous: previous.as_ref(),
+            now: Timestamp::now(),
+        };
+        let servers = observed.stateful_sets.get(&names::component(&name, Component::Server));
+        let cluster = match validate::validate(raw, servers.map(AsRef::as_ref), &self.default_image) {
+            Ok(cluster) => cluster,
+            Err(problems) => {
+                let status = status::of_invalid(page, &name, &problems);
+                self.write_status(&name, &namespace, previous.as_ref(), &status).await?;
+                return Ok((Ending::Invalid, Action::await_change()));
+            }
+        };
+        let plan = self.plan(&cluster, &observed)?;
+        let aliases_taken: Vec<Taken> = plan.aliases.taken.clone();
+        let nothing_to_apply = plan.is_empty();
+        // Also without anything to send: what is taken under our own names is told by it.
+        let applied = apply::apply(&self.client, &self.metrics, &cluster, plan).await;
+        if applied.failures.iter().any(|failure| matches!(failure, ApplyError::Behind { .. })) {
+            return Ok((Ending::Unchanged, Action::requeue(BEHIND)));
+        }
+        let failures: Vec<String> = applied.failures.iter().map(ToString::to_string).collect();
+        let workloads = workloads(&cluster, &observed, &applied);
+        let outcome = Outcome { workloads: &workloads, aliases_taken: &aliases_taken, failures: &failures };
+        let status = status::of_outcome(page, &cluster, outcome);
+        let told = self.write_status(&name, &namespace, previous.as_ref(), &status).await?;
+        match failures.first() {
+            Some(first) => Err(ReconcileError::Apply { failures: failures.len(), first: first.clone() }),
+            None if nothing_to_apply && !told => Ok((Ending::Unchanged, Action::await_change())),
+            None => Ok((Ending::Changed, Action::await_change())),
+        }
+    }
+
+    fn plan(&self, cluster: &ValidatedCluster, observed: &Observed) -> Result<Plan, ReconcileError> {
+        let there = observed.secrets.get(&names::token(&cluster.name)).and_then(|secret| Token::of(secret));
+        let token = match there {
+            Some(token) => token,
+            None => Token::random().map_err(ReconcileError::Token)?,
+        };
+        let desired = build::build(cluster, &token).map_err(ReconcileError::Build)?;
+        plan::plan(&cluster.uid, desired, observed).map_err(ReconcileError::Plan)
+    }
+
+    /// Writes the status when it says something new; says whether it did.
+    async fn write_status(
+        &self,
+        name: &str,
+        namespace: &str,
+        previous: Option<&ChatClusterStatus>,
+        status: &ChatClusterStatus,
+    ) -> Result<bool, ReconcileError> {
+        if previous == Some(status) {
+            return Ok(false);
+        }
+        tracing::info!(cluster = %name, %namespace, phase = status.phase.as_str(), ready = status.ready_replicas, "status");
+        apply::write_status(&self.client, &self.metrics, namespace, name, status)
+            .await
+            .map_err(ReconcileError::Status)?;
+        Ok(true)
+    }
+}
+
+/// How far every workload of the cluster is, by the newest that is known of it.
+fn workloads(cluster: &ValidatedCluster, observed: &Observed, applied: &Applied) -> Vec<Workload> {
+    let spec = &cluster.spec;
+    let stateful = |component, wanted| {
+        let name = names::component(&cluster.name, component);
+        let newest = applied.stateful_sets.iter().find(|live| live.name_any() == name);
+        let live = newest.or_else(|| observed.stateful_sets.get(&name).map(AsRef::as_ref));
+        Workload::of_stateful_set(component, wanted, live)
+    };
+    let stateless = |component, wanted| {
+        let name = names::component(&cluster.name, component);
+        let newest = applied.deployments.iter().find(|live| live.name_any() == name);
+        let live = newest.or_else(|| observed.deployments.get(&name).map(AsRef::as_ref));
+        Workload::of_deployment(component, wanted, live)
+    };
+    vec![
+        stateful(Component::Server, spec.replicas),
+        stateful(Component::Ref, 1),
+        stateless(Component::Broker, spec.broker.replicas),
+        stateless(Component::Proxy, spec.proxy.replicas),
+        stateless(Component::Bot, spec.bots.replicas),
+    ]
+}

@@ -1,0 +1,237 @@
+//! What is to be done: what shall exist against what exists. Pure.
+//!
+//! Nobody's objects are stolen: a name that another owner holds is reported and left alone, each name by itself.
+
+use crate::{
+    build::{Resources, owner},
+    compare::covers,
+    observe::{Found, Observed},
+};
+use k8s_openapi::{
+    api::{
+        apps::v1::{Deployment, StatefulSet},
+        core::v1::{ConfigMap, Secret, Service, ServiceAccount},
+        policy::v1::PodDisruptionBudget,
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::{Resource, ResourceExt};
+use serde::Serialize;
+use std::{collections::BTreeSet, fmt};
+
+/// Why there is no plan.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// An object has no form in JSON, in which objects are compared.
+    #[error("cannot compare an object as JSON")]
+    Json(#[from] serde_json::Error),
+}
+
+/// Everything to do for a cluster, by kind.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Of the token. What is missing is created, never applied: see [`crate::apply`].
+    pub secrets: Steps<Secret>,
+    /// Of the nodes' identity.
+    pub service_accounts: Steps<ServiceAccount>,
+    /// Of the settings.
+    pub config_maps: Steps<ConfigMap>,
+    /// Of Services by which the nodes find each other.
+    pub node_services: Steps<Service>,
+    /// Of Services for clients, under the cluster's own names; also the removal of every Service that is no longer wanted.
+    pub client_services: Steps<Service>,
+    /// Of servers and ref.
+    pub stateful_sets: Steps<StatefulSet>,
+    /// Of brokers, proxies, bots.
+    pub deployments: Steps<Deployment>,
+    /// Of disruption budgets.
+    pub pod_disruption_budgets: Steps<PodDisruptionBudget>,
+    /// Of Services under plain names.
+    pub aliases: Steps<Service>,
+}
+
+/// What to do with the objects of one kind.
+#[derive(Debug, Clone)]
+pub struct Steps<K> {
+    /// Objects to apply.
+    pub apply: Vec<Apply<K>>,
+    /// Objects to delete.
+    pub delete: Vec<Delete>,
+    /// Names that others hold.
+    pub taken: Vec<Taken>,
+}
+
+/// An object to apply.
+#[derive(Debug, Clone)]
+pub struct Apply<K> {
+    /// As it shall be.
+    pub object: K,
+    /// Why.
+    pub cause: Cause,
+}
+
+/// Why an object is applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// It does not exist, as far as the watches know.
+    Missing,
+    /// It is ours, and says something else.
+    Differs,
+}
+
+/// An object to delete.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delete {
+    /// Its name.
+    pub name: String,
+    /// Only this one: by now somebody may have made another of the name.
+    pub uid: String,
+}
+
+/// A name that somebody else holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taken {
+    /// Kind of the object.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// Who holds it, in words.
+    pub holder: String,
+}
+
+impl fmt::Display for Taken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} {} {}: it is left alone; delete it, or give this ChatCluster another name",
+            self.kind, self.name, self.holder
+        )
+    }
+}
+
+impl Plan {
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let Self {
+            secrets,
+            service_accounts,
+            config_maps,
+            node_services,
+            client_services,
+            stateful_sets,
+            deployments,
+            pod_disruption_budgets,
+            aliases,
+        } = self;
+        secrets.is_empty()
+            && service_accounts.is_empty()
+            && config_maps.is_empty()
+            && node_services.is_empty()
+            && client_services.is_empty()
+            && stateful_sets.is_empty()
+            && deployments.is_empty()
+            && pod_disruption_budgets.is_empty()
+            && aliases.is_empty()
+    }
+}
+
+impl<K> Steps<K> {
+    fn is_empty(&self) -> bool {
+        self.apply.is_empty() && self.delete.is_empty()
+    }
+}
+
+/// Plans for the cluster with this uid.
+///
+/// # Errors
+/// [`PlanError`], for no object that is known.
+pub fn plan(uid: &str, desired: Resources, observed: &Observed) -> Result<Plan, PlanError> {
+    let Resources {
+        service_accounts,
+        secrets,
+        config_maps,
+        node_services,
+        client_services,
+        stateful_sets,
+        deployments,
+        pod_disruption_budgets,
+        aliases,
+    } = desired;
+    // To tell which Services are no longer wanted, all are looked at together.
+    let wanted_services = names(node_services.iter().chain(&client_services).chain(&aliases));
+    let aliases = steps(uid, aliases, &observed.services)?;
+    Ok(Plan {
+        secrets: all_steps(uid, secrets, &observed.secrets)?,
+        service_accounts: all_steps(uid, service_accounts, &observed.service_accounts)?,
+        config_maps: all_steps(uid, config_maps, &observed.config_maps)?,
+        node_services: steps(uid, node_services, &observed.services)?,
+        client_services: Steps {
+            delete: obsolete(uid, &wanted_services, &observed.services),
+            ..steps(uid, client_services, &observed.services)?
+        },
+        stateful_sets: all_steps(uid, stateful_sets, &observed.stateful_sets)?,
+        deployments: all_steps(uid, deployments, &observed.deployments)?,
+        pod_disruption_budgets: all_steps(uid, pod_disruption_budgets, &observed.pod_disruption_budgets)?,
+        aliases,
+    })
+}
+
+fn names<'a, K: Resource + 'a>(objects: impl Iterator<Item = &'a K>) -> BTreeSet<String> {
+    objects.map(ResourceExt::name_any).collect()
+}
+
+/// Applies, deletes and reports for a kind.
+fn all_steps<K>(uid: &str, desired: Vec<K>, found: &Found<K>) -> Result<Steps<K>, PlanError>
+where
+    K: Resource<DynamicType = ()> + Serialize,
+{
+    let delete = obsolete(uid, &names(desired.iter()), found);
+    Ok(Steps { delete, ..steps(uid, desired, found)? })
+}
+
+/// Applies and reports for a kind.
+fn steps<K>(uid: &str, desired: Vec<K>, found: &Found<K>) -> Result<Steps<K>, PlanError>
+where
+    K: Resource<DynamicType = ()> + Serialize,
+{
+    let mut steps = Steps { apply: Vec::new(), delete: Vec::new(), taken: Vec::new() };
+    for object in desired {
+        let name = object.name_any();
+        let Some(live) = found.get(&name) else {
+            steps.apply.push(Apply { object, cause: Cause::Missing });
+            continue;
+        };
+        if !is_owned_by(live.meta(), uid) {
+            let kind = K::kind(&()).into_owned();
+            steps.taken.push(Taken { kind, name, holder: holder(live.meta()) });
+        } else if live.meta().deletion_timestamp.is_some() {
+            // It is going. When it is gone, it is missing.
+        } else if !covers(&serde_json::to_value(live.as_ref())?, &serde_json::to_value(&object)?) {
+            steps.apply.push(Apply { object, cause: Cause::Differs });
+        }
+    }
+    Ok(steps)
+}
+
+/// What the cluster owns and no longer wants.
+fn obsolete<K: Resource>(uid: &str, wanted: &BTreeSet<String>, found: &Found<K>) -> Vec<Delete> {
+    let ours = found.iter().filter(|(name, live)| !wanted.contains(*name) && is_owned_by(live.meta(), uid));
+    let present = ours.filter(|(_, live)| live.meta().deletion_timestamp.is_none());
+    present
+        .filter_map(|(name, live)| Some(Delete { name: name.clone(), uid: live.meta().uid.clone()? }))
+        .collect()
+}
+
+/// Whether the cluster with this uid made it.
+pub fn is_owned_by(metadata: &ObjectMeta, uid: &str) -> bool {
+    owner(metadata).is_some_and(|owner| owner.uid == uid)
+}
+
+/// Who holds an object that is not ours.
+pub fn holder(metadata: &ObjectMeta) -> String {
+    match owner(metadata) {
+        Some(owner) => format!("belongs to {} {}", owner.kind, owner.name),
+        None => "was made by somebody else".to_owned(),
+    }
+}

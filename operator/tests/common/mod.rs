@@ -1,0 +1,91 @@
+//! Clusters, and a namespace that remembers what was applied to it.
+
+// Each test file uses its own part of this module.
+#![allow(dead_code)]
+
+use k8s_openapi::{ByteString, api::core::v1::Secret};
+use kube::{Resource, ResourceExt};
+use papo_operator::{
+    build::{self, Resources, Token},
+    observe::{Found, Observed},
+    plan::{Plan, plan},
+    resource::ChatCluster,
+    validate::{ValidatedCluster, validate},
+};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// A manifest of the repository, as the API server hands it out.
+pub fn manifest(file: &str) -> ChatCluster {
+    let path = format!("{}/../manifests/{file}", env!("CARGO_MANIFEST_DIR"));
+    let value: Value = serde_yaml::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let mut cluster: ChatCluster = serde_json::from_value(value).unwrap();
+    cluster.metadata.namespace = Some("default".to_owned());
+    cluster.metadata.uid = Some("11111111-2222-3333-4444-555555555555".to_owned());
+    cluster
+}
+
+/// A valid cluster of this name and spec; its uid is its name.
+#[allow(clippy::needless_pass_by_value)] // So that tests can write `json!` in place.
+pub fn cluster(name: &str, spec: Value) -> ValidatedCluster {
+    let raw: ChatCluster = serde_json::from_value(json!({
+        "metadata": { "name": name, "namespace": "default", "uid": name },
+        "spec": spec,
+    }))
+    .unwrap();
+    validate(&raw, None, "papo:test").unwrap()
+}
+
+/// A token that is the same in every test.
+pub fn token() -> Token {
+    let data = [(build::TOKEN_KEY.to_owned(), ByteString(b"00112233".to_vec()))].into();
+    Token::of(&Secret { data: Some(data), ..Secret::default() }).unwrap()
+}
+
+/// What shall exist.
+pub fn desired(cluster: &ValidatedCluster) -> Resources {
+    build::build(cluster, &token()).unwrap()
+}
+
+/// Puts objects into a namespace, as they are.
+pub fn store<K: Resource>(found: &mut Found<K>, objects: Vec<K>) {
+    found.extend(objects.into_iter().enumerate().map(|(place, mut object)| {
+        object.meta_mut().uid = Some(format!("{}-{place}", object.name_any()));
+        (object.name_any(), Arc::new(object))
+    }));
+}
+
+/// A namespace in which everything of these clusters exists.
+pub fn namespace_with(clusters: &[&ValidatedCluster]) -> Observed {
+    let mut observed = Observed::default();
+    for cluster in clusters {
+        let Resources {
+            service_accounts,
+            secrets,
+            config_maps,
+            node_services,
+            client_services,
+            stateful_sets,
+            deployments,
+            pod_disruption_budgets,
+            aliases,
+        } = desired(cluster);
+        store(&mut observed.service_accounts, service_accounts);
+        store(&mut observed.secrets, secrets);
+        store(&mut observed.config_maps, config_maps);
+        store(&mut observed.services, node_services);
+        store(&mut observed.services, client_services);
+        store(&mut observed.stateful_sets, stateful_sets);
+        store(&mut observed.deployments, deployments);
+        store(&mut observed.pod_disruption_budgets, pod_disruption_budgets);
+        let free = aliases.into_iter().filter(|alias| !observed.services.contains_key(&alias.name_any()));
+        let free = free.collect();
+        store(&mut observed.services, free);
+    }
+    observed
+}
+
+/// What is to be done for a cluster where this exists.
+pub fn plan_for(cluster: &ValidatedCluster, observed: &Observed) -> Plan {
+    plan(&cluster.uid, desired(cluster), observed).unwrap()
+}

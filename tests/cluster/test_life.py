@@ -1,0 +1,96 @@
+"""Acceptance of part 2, lines 1 and 2: install, chat, survive, remove; two clusters beside each other."""
+
+import sys
+from pathlib import Path
+
+from conftest import OPERATOR_NAMESPACE, RELEASE, ChatCluster, wait_until
+
+TALK = Path(__file__).parent / "talk.py"
+
+
+def talk(chat, mark: str, *options) -> str:
+    return chat.kube.run(sys.executable, TALK, chat.service("papo-broker"), chat.service("papo-proxy"), mark, *options).stdout
+
+
+def test_a_minimal_cluster_chats_survives_and_leaves_only_its_volumes(chat):
+    chat.apply()
+    chat.wait_ready()
+    assert talk(chat, "um").strip() == "heard"
+
+    for pod in chat.pods():
+        name, spec = pod["metadata"]["name"], pod["spec"]
+        assert spec["securityContext"]["runAsUser"] == 65532 and spec["securityContext"]["runAsNonRoot"], name
+        assert spec["automountServiceAccountToken"] is False and spec["enableServiceLinks"] is False, name
+        for container in spec["containers"]:
+            context = container["securityContext"]
+            assert context["readOnlyRootFilesystem"] and not context["allowPrivilegeEscalation"], name
+            assert context["capabilities"]["drop"] == ["ALL"], name
+
+    # A deleted server pod comes back, as another pod, with what it had.
+    victim = next(pod for pod in chat.pods("server") if pod["metadata"]["name"].endswith("-2"))
+    chat.kubectl("delete", "pod", victim["metadata"]["name"])
+    def is_back() -> bool:
+        found = chat.find("pod", victim["metadata"]["name"])
+        return bool(found) and found["metadata"]["uid"] != victim["metadata"]["uid"] and any(
+            condition["type"] == "Ready" and condition["status"] == "True" for condition in found["status"].get("conditions", [])
+        )
+    wait_until("the deleted pod is back", is_back)
+    exported = chat.kubectl("exec", victim["metadata"]["name"], "--", "/papo", "export", "--data", "/data", "publications.jsonl")
+    assert "oi um" in exported
+    assert "oi um" in talk(chat, "um", "--read")
+
+    chat.delete()
+    for kind in ("pods", "services", "statefulsets", "deployments", "configmaps", "secrets", "poddisruptionbudgets", "serviceaccounts"):
+        wait_until(f"no {kind} are left", lambda kind=kind: not chat.objects(kind), 90)
+    volumes = chat.get("persistentvolumeclaims")["items"]
+    assert len(volumes) == 4, [volume["metadata"]["name"] for volume in volumes]
+
+    # The same name again finds its data again.
+    chat.apply()
+    chat.wait_ready()
+    assert "oi um" in talk(chat, "um", "--read")
+
+
+def test_a06_each_server_and_every_name_of_the_seeds_is_a_service(chat):
+    chat.apply()
+    chat.wait_ready()
+    ports = lambda name: {port["port"] for port in chat.get("service", name)["spec"]["ports"]}
+    assert {5555, 5556, 5557, 5558} <= ports("papo-broker")
+    assert {5556, 5557, 5558, 5560} <= ports("papo-proxy")
+    for name in ("papo-ref", "papo-reference", "papo-referencia", "ref", "reference", "referencia"):
+        assert ports(name) == {5559, 6000}, name
+    for number in (1, 2, 3):
+        assert 5555 in ports(f"papo-server-{number}")
+        assert 5555 in ports(f"server-{number}")
+    assert {5555, 5556, 5557, 5558} <= ports("broker")
+    # The broker's name answers the proxy's ports too (row A01).
+    address = chat.service("broker")
+    assert chat.kube.run(sys.executable, TALK, address, address, "dois").stdout.strip() == "heard"
+
+
+def test_two_clusters_in_one_namespace_and_one_in_another_all_work(operator, namespace):
+    first, second = ChatCluster(operator, "papo", namespace), ChatCluster(operator, "outro", namespace)
+    first.apply()
+    first.wait_ready()
+    second.apply(replicas=1)
+    second.wait_ready()
+    broker = operator.get("-n", namespace, "service", "broker")
+    assert broker["metadata"]["labels"]["app.kubernetes.io/instance"] == "papo", "the first keeps the plain name"
+    taken = second.condition("AliasTaken")
+    assert taken["status"] == "True" and "broker" in taken["message"], taken
+    assert first.condition("AliasTaken").get("status") != "True"
+    heard = operator.run(sys.executable, TALK, second.service("outro-broker"), second.service("outro-proxy"), "tres").stdout
+    assert heard.strip() == "heard"
+    assert talk(first, "quatro").strip() == "heard"
+    assert "oi tres" not in talk(first, "quatro", "--read")
+
+
+def test_helm_uninstall_is_clean_and_keeps_the_definition(operator):
+    operator.run("helm", "uninstall", RELEASE, "--namespace", OPERATOR_NAMESPACE, "--wait", "--timeout", "120s")
+    left = operator.get("-n", OPERATOR_NAMESPACE, "deployments,serviceaccounts,services,configmaps", "-l", f"app.kubernetes.io/instance={RELEASE}")["items"]
+    assert not left, [item["metadata"]["name"] for item in left]
+    for kind in ("clusterroles", "clusterrolebindings"):
+        left = operator.get(kind, "-l", f"app.kubernetes.io/instance={RELEASE}")["items"]
+        assert not left, [item["metadata"]["name"] for item in left]
+    assert operator.find("crd", "chatclusters.papo.dev"), "the definition is kept, and the ChatClusters with it"
+    operator.run("helm", "upgrade", "--install", RELEASE, "charts/papo", "--namespace", OPERATOR_NAMESPACE, "--wait", "--timeout", "120s")
