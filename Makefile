@@ -4,10 +4,10 @@
 export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/papo/target
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint bench clean
+.PHONY: help run build test lint bench clean images cluster cluster-down install
 
 help: ## This list.
-	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
 run: ## A whole ChatCluster on this machine, and you in it, chatting. Data stays in ./papo-data.
 	@hack/deps build
@@ -24,6 +24,20 @@ test: ## Everything: lint, Rust tests, and foreign clients against a real cluste
 lint: ## Formatting and clippy, without mercy.
 	@cargo fmt --all --check
 	@cargo clippy --quiet --workspace --all-targets -- -D warnings
+
+images: ## The two images, as archives in dist/ that kind, minikube and docker load.
+	@hack/images
+
+cluster: ## A real Kubernetes on this machine (root, Linux), with the images in it. With KUBECONFIG set: that cluster.
+	@hack/kube/up
+	@hack/images
+	@hack/kube/load dist/papo.tar dist/papo-operator.tar
+
+install: ## The operator into that cluster, by its chart.
+	@hack/kube/exec helm upgrade --install papo charts/papo --namespace papo-system --create-namespace --wait
+
+cluster-down: ## Stops what `make cluster` booted.
+	@hack/kube/down
 
 bench: build ## Figures of this machine: start, memory, requests a second.
 	@PAPO_BIN="$(CARGO_TARGET_DIR)/release/papo" bench/figures

@@ -16,9 +16,10 @@ def main(broker: str, proxy: str, mark: str, read: bool) -> None:
     context = zmq.Context()
     context.linger = 0
 
+    socket = context.socket(zmq.REQ)
+    socket.connect(f"tcp://{broker}:5555")
+
     def ask(service: str, **data):
-        socket = context.socket(zmq.REQ)
-        socket.connect(f"tcp://{broker}:5555")
         socket.send(msgpack.packb({"service": service, "data": data}))
         assert socket.poll(PATIENCE_MS), f"no answer to {service}"
         return msgpack.unpackb(socket.recv())["data"]
