@@ -97,18 +97,14 @@ async fn run(arguments: RunArgs) -> anyhow::Result<()> {
     let running = controller::start(client, namespace, arguments.node_image.clone(), metrics.clone());
     let ready = Arc::new(AtomicBool::new(false));
     let surface = Surface { metrics, clusters: running.caches.clusters.clone(), ready: Arc::clone(&ready) };
-    tokio::spawn(async move {
-        if let Err(error) = http::serve(listener, surface).await {
-            tracing::error!(%error, "HTTP stopped");
-        }
-    });
     let caches = running.caches;
-    tokio::spawn(async move {
+    let tell_when_ready = async {
         if caches.wait_until_ready().await.is_ok() {
             ready.store(true, Ordering::Relaxed);
             tracing::info!("every watch has its first list");
         }
-    });
+        std::future::pending::<()>().await;
+    };
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         namespace = namespace.unwrap_or("all"),
@@ -116,7 +112,12 @@ async fn run(arguments: RunArgs) -> anyhow::Result<()> {
         "papo-operator"
     );
     let mut reconciles = pin!(running.reconciles);
-    while reconciles.next().await.is_some() {}
+    let reconcile_until_told_to_stop = async { while reconciles.next().await.is_some() {} };
+    tokio::select! {
+        () = reconcile_until_told_to_stop => {}
+        served = http::serve(listener, surface) => served.context("HTTP stopped")?,
+        () = tell_when_ready => {}
+    }
     tracing::info!("stopped");
     Ok(())
 }
@@ -132,7 +133,7 @@ fn start_logging(format: LogFormat) {
     let builder =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(terminal);
     if json {
-        builder.json().flatten_event(true).init();
+        builder.json().flatten_event(true).with_span_list(false).init();
     } else {
         builder.init();
     }

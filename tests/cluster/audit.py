@@ -1,0 +1,51 @@
+"""What reached the API server, from the audit log that hack/kube keeps. Another cluster's is not ours to read."""
+
+import json
+import os
+from datetime import datetime
+from pathlib import Path
+
+OPERATOR = "system:serviceaccount:papo-system:papo"
+
+
+def log() -> Path | None:
+    state = os.environ.get("PAPO_KUBE_STATE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "papo/kube/run"
+    path = Path(state) / "log/audit.log"
+    foreign = os.environ.get("KUBECONFIG", "") not in ("", str(Path(state) / "kubeconfig"))
+    return path if path.exists() and not foreign else None
+
+
+def requests(since: int = 0) -> list[dict]:
+    """Finished requests; `since` skips as many lines."""
+    lines = log().read_text().splitlines()[since:]
+    # The last line may be half written.
+    return [event for event in (parse(line) for line in lines) if event and event["stage"] == "ResponseComplete"]
+
+
+def parse(line: str) -> dict | None:
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None
+
+
+def length() -> int:
+    return len(log().read_text().splitlines())
+
+
+def by_operator(events: list[dict]) -> list[str]:
+    """What the operator asked for, watches left out: they are how it hears of changes."""
+    return [f"{event['verb']} {event['requestURI']}" for event in events if event["user"]["username"].startswith(OPERATOR) and event["verb"] != "watch"]
+
+
+def finished(event: dict) -> float:
+    return datetime.fromisoformat(event["stageTimestamp"].replace("Z", "+00:00")).timestamp()
+
+
+def at(events: list[dict], resource: str, namespace: str, name: str, verbs: tuple[str, ...]) -> float | None:
+    """When the first such request was answered."""
+    for event in events:
+        found = event.get("objectRef", {})
+        if (found.get("resource"), found.get("namespace"), found.get("name")) == (resource, namespace, name) and event["verb"] in verbs and not found.get("subresource"):
+            return finished(event)
+    return None
