@@ -27,7 +27,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How long a stopping server answers what it has begun.
+/// How long a stopping server answers what it has begun, and waits for its peers to hold what it holds.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
 
 /// What a server is told.
@@ -142,7 +142,8 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
             }
         }
         owner.set_ready(drain_until.is_none() && (requests.brokers() > 0 || options.brokers.is_empty()));
-        if drain_until.is_some_and(|until| requests.in_flight() == 0 || now().monotonic > until) {
+        let done = || requests.in_flight() == 0 && replica.is_held_by_peers();
+        if drain_until.is_some_and(|until| done() || now().monotonic > until) {
             break;
         }
     }

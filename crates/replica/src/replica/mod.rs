@@ -292,7 +292,11 @@ impl Replica {
             Input::Stored { batch } => self.on_stored(now, batch, effects),
             Input::StorageFull { batch } => self.on_storage_full(now, batch, effects),
             Input::Members { count } => self.settings.members = count,
-            Input::Drain => self.draining = true,
+            Input::Drain => {
+                self.draining = true;
+                // What the peers have is wanted fresh: see `is_held_by_peers`.
+                self.request_rounds(now, effects);
+            }
         }
         self.storage.flush(effects);
     }

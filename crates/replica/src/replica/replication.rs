@@ -117,6 +117,14 @@ impl Replica {
         })
     }
 
+    /// Whether every peer that is up has said that it holds all that this server holds: then it may go, and nothing waits on its
+    /// disk alone. True without peers, for whom nobody can wait.
+    #[must_use]
+    pub fn is_held_by_peers(&self) -> bool {
+        let own = self.history.vector();
+        self.peers().all(|peer| peer.have.covers_all(&own))
+    }
+
     pub(super) fn on_peer_up(&mut self, link: PeerLink, effects: &mut Vec<Effect>) {
         let peer = AskedPeer {
             greeting: Greeting::Awaited,

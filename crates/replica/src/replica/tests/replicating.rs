@@ -336,3 +336,18 @@ fn messages_out_of_place_and_operations_in_our_own_name_are_ignored() {
     assert_eq!(world.counters(0).peer_messages_ignored, 3);
     assert_eq!(world.hosts[0].replica.history().len(), 1);
 }
+
+#[test]
+fn a_stopping_server_knows_when_its_peers_hold_what_it_holds() {
+    let mut world = World::linked(2);
+    world.cut(0, 1);
+    world.ask(0, "login", &[("user", "ana")]);
+    world.input(0, Input::Drain);
+    assert!(!world.hosts[0].replica.is_held_by_peers());
+    world.cut.clear();
+    world.pass(8000);
+    assert!(world.hosts[0].replica.is_held_by_peers());
+    let mut alone = World::apart(1);
+    alone.ask(0, "login", &[("user", "ana")]);
+    assert!(alone.hosts[0].replica.is_held_by_peers(), "nobody to wait for");
+}
