@@ -7,7 +7,7 @@ use crate::http::{self, SurfaceOwner};
 use crate::metrics::{BrokerMetrics, METRICS_INTERVAL};
 use crate::role::{self, Context, now};
 use papo_exchange::{ConnectionId, Dispatch, DispatchEffect, DispatchInput, DispatchSettings};
-use papo_zmtp::{Encoded, Endpoint, EndpointHandle, Event, PeerId, SendError, SocketType};
+use papo_zmtp::{Endpoint, EndpointHandle, Event, PeerId, SocketType};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -123,20 +123,14 @@ fn on_worker(context: &Context, dispatch: &mut Dispatch, event: Event, effects: 
 fn apply(clients: &EndpointHandle, workers: &EndpointHandle, effects: &mut Vec<DispatchEffect>) {
     for effect in effects.drain(..) {
         match effect {
-            DispatchEffect::ToClient { client, frames } => send_or_close(clients, client, &frames, "client"),
-            DispatchEffect::ToWorker { worker, frames } => send_or_close(workers, worker, &frames, "worker"),
+            DispatchEffect::ToClient { client, frames } => {
+                role::send_or_close(clients, peer(client), &frames);
+            }
+            DispatchEffect::ToWorker { worker, frames } => {
+                role::send_or_close(workers, peer(worker), &frames);
+            }
             DispatchEffect::CloseClient { client } => clients.close_after_flush(peer(client)),
             DispatchEffect::CloseWorker { worker } => workers.close(peer(worker)),
-        }
-    }
-}
-
-fn send_or_close(handle: &EndpointHandle, to: ConnectionId, frames: &[bytes::Bytes], what: &'static str) {
-    match handle.send(peer(to), Encoded::new(frames)) {
-        Ok(_) | Err(SendError::Gone) => {}
-        Err(SendError::Full) => {
-            tracing::warn!(peer = to.0, what, "the peer does not read what it is sent: closing it");
-            handle.close(peer(to));
         }
     }
 }

@@ -7,7 +7,9 @@ use papo_protocol::reply::REPLY_BYTES_MAX;
 use papo_protocol::time::{Now, UnixMillis};
 use papo_protocol::worker_link::{ROLE_PROPERTY, TOKEN_PROPERTY};
 use papo_settings::LimitsSpec;
-use papo_zmtp::{EndpointHandle, EndpointSettings, Limits, OnFull, PeerInfo, SocketType};
+use papo_zmtp::{
+    Encoded, EndpointHandle, EndpointSettings, Limits, OnFull, PeerId, PeerInfo, SendError, SocketType,
+};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::OnceLock;
@@ -176,6 +178,15 @@ pub fn request_receives(request_bytes: usize) -> usize {
 #[must_use]
 pub fn publication_receives(request_bytes: usize) -> usize {
     request_bytes.saturating_mul(3).saturating_add(ENVELOPE_BYTES)
+}
+
+/// Sends a message, or closes the link of a peer that does not read what it is sent: others must not pay with their memory, and the
+/// link's Down event tells the mind. A peer that is gone already has that event on its way.
+pub fn send_or_close(handle: &EndpointHandle, peer: PeerId, frames: &[Bytes]) {
+    if matches!(handle.send(peer, Encoded::new(frames)), Err(SendError::Full)) {
+        tracing::warn!(peer = peer.0, "a peer does not read what it is sent: its link is closed");
+        handle.close(peer);
+    }
 }
 
 /// How long to sleep until the mind's next tick.

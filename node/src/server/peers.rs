@@ -6,7 +6,7 @@ use crate::targets;
 use bytes::Bytes;
 use papo_replica::{Input, PEER_MESSAGE_BYTES_MAX, PeerLink};
 use papo_settings::Address;
-use papo_zmtp::{Encoded, Endpoint, EndpointHandle, Event, PeerId, SendError, SocketType};
+use papo_zmtp::{Endpoint, EndpointHandle, Event, PeerId, SocketType};
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use tokio::sync::watch;
@@ -98,11 +98,8 @@ impl Peers {
 
     /// Sends one message of the peer protocol.
     pub fn send(&self, to: PeerLink, bytes: Bytes) {
-        let (handle, peer) = (self.handle(side(to)), PeerId(to.0 >> 1));
-        // A peer that does not read is dropped: it pulls what it missed when it is back.
-        if matches!(handle.send(peer, Encoded::new(&[bytes])), Err(SendError::Full)) {
-            handle.close(peer);
-        }
+        // A peer that is dropped pulls what it missed when it is back.
+        role::send_or_close(self.handle(side(to)), PeerId(to.0 >> 1), &[bytes]);
     }
 
     fn handle(&self, side: Side) -> &EndpointHandle {

@@ -1,13 +1,13 @@
 //! Requests on their way: which link each came by, so that its answer goes back there.
 
 use crate::envelope::split_envelope;
-use crate::role::Context;
+use crate::role::{self, Context};
 use bytes::Bytes;
 use papo_protocol::ServerName;
 use papo_protocol::identity::RequestKey;
 use papo_protocol::worker_link::{Cookie, FromWorker, ToWorker};
 use papo_replica::{Input, Origin, RequestId};
-use papo_zmtp::{Encoded, EndpointHandle, Event, PeerId};
+use papo_zmtp::{EndpointHandle, Event, PeerId};
 use std::collections::{HashMap, HashSet};
 
 /// Requests that a papo broker may have in flight here.
@@ -174,18 +174,11 @@ impl Requests {
     }
 
     fn to_broker(&self, peer: PeerId, message: &FromWorker) {
-        send_or_close(&self.broker, peer, &message.to_frames());
+        role::send_or_close(&self.broker, peer, &message.to_frames());
     }
 }
 
 fn send_enveloped(handle: &EndpointHandle, peer: PeerId, mut envelope: Vec<Bytes>, body: Bytes) {
     envelope.push(body);
-    send_or_close(handle, peer, &envelope);
-}
-
-fn send_or_close(handle: &EndpointHandle, peer: PeerId, frames: &[Bytes]) {
-    // A peer that is gone needs no answer; one that does not read loses its link, not others their memory.
-    if matches!(handle.send(peer, Encoded::new(frames)), Err(papo_zmtp::SendError::Full)) {
-        handle.close(peer);
-    }
+    role::send_or_close(handle, peer, &envelope);
 }
