@@ -108,11 +108,17 @@ pub async fn apply(client: &Client, metrics: &Metrics, cluster: &ValidatedCluste
     let alias = Stage { manager: names::alias_field_manager(&cluster.name), ..own.clone() };
     let mut applied = Applied::default();
     let failures = &mut applied.failures;
-    if !own.run_secrets(secrets, failures).await
-        || own.run(service_accounts, failures).await.is_none()
-        || own.run(config_maps, failures).await.is_none()
-        || own.run(node_services, failures).await.is_none()
-    {
+    // What pods need to start, all at once: none of it needs the other.
+    let mut failed: [Vec<ApplyError>; 4] = Default::default();
+    let [secret, account, map, service] = &mut failed;
+    let (secrets, accounts, maps, services) = futures::join!(
+        own.run_secrets(secrets, secret),
+        own.run(service_accounts, account),
+        own.run(config_maps, map),
+        own.run(node_services, service),
+    );
+    failures.extend(failed.into_iter().flatten());
+    if !secrets || accounts.is_none() || maps.is_none() || services.is_none() {
         return applied;
     }
     let Some(done) = own.run(stateful_sets, failures).await else { return applied };
