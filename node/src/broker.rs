@@ -13,6 +13,8 @@ use std::time::Duration;
 
 /// How long a stopping broker waits for clients to read their last replies.
 const DRAIN_MAX: Duration = Duration::from_secs(15);
+/// A stopping broker serves on until no client has said anything for so long: what is on the wire is still answered.
+const QUIET: Duration = Duration::from_millis(400);
 
 /// What a broker is told.
 #[derive(Debug, Clone)]
@@ -47,12 +49,21 @@ pub async fn run(context: Context, options: BrokerOptions) -> anyhow::Result<()>
     let mut dispatch = Dispatch::new(options.dispatch, context.boot);
     let mut effects = Vec::new();
     let mut drain_until = None;
+    let mut last_heard = now().monotonic;
     let mut second = tokio::time::interval(METRICS_INTERVAL);
     loop {
         let wait = role::until(dispatch.next_tick(now().monotonic));
+        if wait.is_zero() {
+            // Not left to `select!`, which under load may never come to its timer.
+            dispatch.tick(now(), &mut effects);
+        }
+        let wait = if drain_until.is_some() { wait.min(QUIET / 4) } else { wait };
         tokio::select! {
             event = clients.next() => match event {
-                Some(event) => on_client(&mut dispatch, event, &mut effects),
+                Some(event) => {
+                    last_heard = now().monotonic;
+                    on_client(&mut dispatch, event, &mut effects);
+                }
                 None => break,
             },
             event = workers.next() => match event {
@@ -63,17 +74,21 @@ pub async fn run(context: Context, options: BrokerOptions) -> anyhow::Result<()>
             _ = second.tick() => metrics.update(&dispatch),
             () = context.stop.cancelled(), if drain_until.is_none() => {
                 owner.set_ready(false);
-                client_handle.stop_listening();
+                last_heard = now().monotonic;
                 drain_until = Some(now().monotonic + DRAIN_MAX);
                 dispatch.handle(now(), DispatchInput::Drain, &mut effects);
             }
         }
         apply(&client_handle, &worker_handle, &mut effects);
         owner.set_ready(drain_until.is_none() && dispatch.ready_workers() > 0);
-        if drain_until.is_some_and(|until| dispatch.idle() || now().monotonic > until) {
+        let quiet = dispatch.idle() && now().monotonic.saturating_sub(last_heard) > QUIET;
+        if drain_until.is_some_and(|until| quiet || now().monotonic > until) {
             break;
         }
     }
+    // Said again: the idle ones too are closed now.
+    dispatch.handle(now(), DispatchInput::Drain, &mut effects);
+    apply(&client_handle, &worker_handle, &mut effects);
     client_handle.shutdown();
     worker_handle.shutdown();
     while clients.next().await.is_some() {}

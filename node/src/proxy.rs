@@ -39,11 +39,10 @@ pub async fn run(context: Context, options: ProxyOptions) -> anyhow::Result<()> 
     let mut subscriber_settings = context.plain_endpoint(SocketType::Xpub, SUBSCRIBER_RECEIVES);
     subscriber_settings.on_full = OnFull::DropOldest;
     let (mut subscribers, subscriber_handle) = Endpoint::new(subscriber_settings);
-    let (mut publishers, publisher_handle) = Endpoint::new(context.papo_endpoint(
-        SocketType::Xsub,
-        role::publication_receives(options.request_bytes),
-        "proxy",
-    ));
+    let mut publisher_settings =
+        context.papo_endpoint(SocketType::Xsub, role::publication_receives(options.request_bytes), "proxy");
+    role::notice_death_soon(&mut publisher_settings.limits);
+    let (mut publishers, publisher_handle) = Endpoint::new(publisher_settings);
     role::listen(&publisher_handle, &options.xsub_listen, "publishers (XSUB)").await?;
     role::listen(&subscriber_handle, &options.listen, "subscribers (XPUB)").await?;
     tracing::info!(publishers = ?options.xsub_listen, subscribers = ?options.listen, "proxy listens");

@@ -23,6 +23,8 @@ const EVENT_CAPACITY: usize = 1024;
 const ENVELOPE_BYTES: usize = 64 << 10;
 /// Largest reply and what goes with it, for whoever reads replies.
 pub const REPLY_RECEIVES: usize = REPLY_BYTES_MAX + ENVELOPE_BYTES;
+/// Bytes of replies that may wait for one broker; a link's queue takes at least as much.
+pub const REPLIES_QUEUED_MAX: usize = 2 * REPLY_BYTES_MAX;
 /// Longest sleep of a role's loop: bounds the harm of a wrong `next_tick`.
 const TICK_MAX: Duration = Duration::from_secs(1);
 
@@ -110,7 +112,7 @@ impl Context {
         let mut limits = self.limits.clone();
         limits.frame_bytes = receives;
         limits.message_bytes = receives.saturating_add(ENVELOPE_BYTES);
-        limits.queue_bytes_per_peer = limits.queue_bytes_per_peer.max(2 * receives.max(REPLY_BYTES_MAX));
+        limits.queue_bytes_per_peer = limits.queue_bytes_per_peer.max(2 * receives.max(REPLIES_QUEUED_MAX));
         EndpointSettings {
             socket,
             limits,
@@ -178,6 +180,12 @@ pub fn request_receives(request_bytes: usize) -> usize {
 #[must_use]
 pub fn publication_receives(request_bytes: usize) -> usize {
     request_bytes.saturating_mul(3).saturating_add(ENVELOPE_BYTES)
+}
+
+/// For links that carry publications: dead after three seconds of silence, well within what is kept for them (design, "Publishing").
+pub fn notice_death_soon(limits: &mut Limits) {
+    limits.heartbeat_interval = Duration::from_secs(1);
+    limits.heartbeat_timeout = Duration::from_secs(3);
 }
 
 /// Sends a message, or closes the link of a peer that does not read what it is sent: others must not pay with their memory, and the

@@ -14,6 +14,7 @@ use crate::metrics::{METRICS_INTERVAL, ServerMetrics};
 use crate::role::{self, Context, now};
 use crate::storage::{Opened, Outcome, Storage};
 use crate::targets;
+use anyhow::Context as _;
 pub use members::PeerSource;
 use papo_protocol::ServerName;
 use papo_replica::{Effect, Input, Replica, ReplicaSettings};
@@ -24,11 +25,15 @@ use publisher::Publisher;
 use reference_link::ReferenceLink;
 use requests::Requests;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tokio::sync::mpsc::UnboundedReceiver;
 
 /// How long a stopping server answers what it has begun, and waits for its peers to hold what it holds.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
+
+/// How soon to look again whether a broker has read its replies.
+const ROOM_POLL: Duration = Duration::from_millis(10);
 
 /// What a server is told.
 #[derive(Debug, Clone)]
@@ -71,11 +76,15 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
     let metrics = ServerMetrics::register(&owner.registry)?;
 
     let name = options.replica.name.clone();
-    let Opened { mut storage, mut outcomes, operations, lamport_floor } =
-        Storage::open(&options.data, &options.replica.cluster_id, &name)?;
-    tracing::info!(server = %name, operations = operations.len(), "history read");
+    // Elsewhere than on this thread: a long history takes long to read, and liveness must answer meanwhile.
+    let replica_settings = options.replica.clone();
+    let data = options.data.clone();
+    let (mut storage, mut outcomes, mut replica) =
+        tokio::task::spawn_blocking(move || open(&data, replica_settings))
+            .await
+            .context("reading the history")??;
+    tracing::info!(server = %name, operations = replica.history().len(), "history read");
     let mut members = members::follow(&context, &name, &options.members, options.peers);
-    let mut replica = Replica::open(options.replica.clone(), operations, lamport_floor, now())?;
 
     let receives = role::request_receives(options.replica.limits.bytes);
     let (mut direct, direct_handle) = Endpoint::new(context.plain_endpoint(SocketType::Rep, receives));
@@ -96,18 +105,24 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
     let mut beat = tokio::time::interval(papo_exchange::constants::WORKER_BEAT_INTERVAL);
     let mut drain_until = None;
     loop {
-        let wait = role::until(replica.next_tick());
+        let due = role::until(replica.next_tick());
+        if due.is_zero() {
+            // Not left to `select!`, which under load may never come to its timer.
+            replica.tick(now(), &mut effects);
+        }
+        let has_room = requests.has_room();
+        let wait = if has_room { due } else { due.min(ROOM_POLL) };
         let input = tokio::select! {
             outcome = outcomes.recv() => match outcome {
                 Some(Outcome::Stored(batch)) => Some(Input::Stored { batch }),
                 Some(Outcome::Full(batch)) => Some(Input::StorageFull { batch }),
-                None => break,
+                None => anyhow::bail!("the storage thread is gone: nothing can be acknowledged any more"),
             },
             Some(event) = direct.next() => requests.on_direct(event),
-            Some(event) = brokers.next() => requests.on_broker(&context, event),
+            Some(event) = brokers.next(), if has_room => requests.on_broker(&context, event),
             Some(event) = dialer.next() => peers.on_dialer(&context, event),
             Some(event) = listener.next() => peers.on_listener(&context, event),
-            Some(event) = proxies.next() => { publisher.on_event(&context, event); None }
+            Some(event) = proxies.next() => { publisher.on_event(&context, now().monotonic, event); None }
             Some(event) = reference_events.next() => { reference.on_event(event, replica.lamport()); None }
             () = tokio::time::sleep(wait) => { replica.tick(now(), &mut effects); None }
             Ok(()) = members.count.changed() => Some(Input::Members { count: *members.count.borrow_and_update() }),
@@ -157,6 +172,17 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
         while endpoint.next().await.is_some() {}
     }
     Ok(())
+}
+
+/// Reads the folder, however long that takes.
+fn open(
+    data: &Path,
+    settings: ReplicaSettings,
+) -> anyhow::Result<(Storage, UnboundedReceiver<Outcome>, Replica)> {
+    let Opened { storage, outcomes, operations, lamport_floor } =
+        Storage::open(data, &settings.cluster_id, &settings.name)?;
+    let replica = Replica::open(settings, operations, lamport_floor, now())?;
+    Ok((storage, outcomes, replica))
 }
 
 /// What `/status` shows.

@@ -1,7 +1,7 @@
 //! PUB links to the proxies. Each publication goes to every proxy; what went out lately goes again to a papo proxy that comes
 //! (back), which drops what it has seen. A foreign proxy gets two frames and nothing twice.
 
-use crate::role::Context;
+use crate::role::{self, Context};
 use crate::targets;
 use bytes::Bytes;
 use papo_protocol::publication::PublicationMeta;
@@ -12,9 +12,9 @@ use std::time::Duration;
 
 /// What is sent again after a reconnect (design: the last ten seconds).
 const KEEP: Duration = Duration::from_secs(10);
-/// Publications kept at most, and their bytes.
-const KEEP_COUNT_MAX: usize = 50_000;
-const KEEP_BYTES_MAX: usize = 16 << 20;
+/// Publications kept at most, and their bytes. A link's queue takes all of them at once.
+const KEEP_COUNT_MAX: usize = 10_000;
+const KEEP_BYTES_MAX: usize = 8 << 20;
 
 /// Proxies send subscriptions and nothing else.
 const PROXY_RECEIVES: usize = 16 << 10;
@@ -23,6 +23,33 @@ struct Kept {
     at: Duration,
     bytes: usize,
     encoded: Encoded,
+}
+
+/// The latest publications, oldest first.
+#[derive(Default)]
+struct Recent {
+    publications: VecDeque<Kept>,
+    bytes: usize,
+}
+
+impl Recent {
+    fn keep(&mut self, kept: Kept) {
+        self.bytes += kept.bytes;
+        self.publications.push_back(kept);
+        while self.publications.len() > KEEP_COUNT_MAX || self.bytes > KEEP_BYTES_MAX {
+            self.forget_oldest();
+        }
+    }
+
+    fn forget_before(&mut self, moment: Duration) {
+        while self.publications.front().is_some_and(|oldest| oldest.at < moment) {
+            self.forget_oldest();
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        self.bytes -= self.publications.pop_front().map_or(0, |oldest| oldest.bytes);
+    }
 }
 
 struct Proxy {
@@ -35,8 +62,7 @@ struct Proxy {
 pub struct Publisher {
     handle: EndpointHandle,
     proxies: HashMap<PeerId, Proxy>,
-    kept: VecDeque<Kept>,
-    kept_bytes: usize,
+    kept: Recent,
 }
 
 impl Publisher {
@@ -44,9 +70,13 @@ impl Publisher {
     pub fn connect(context: &Context, proxies: &[Address]) -> (Endpoint, Self) {
         let mut settings = context.papo_endpoint(SocketType::Pub, PROXY_RECEIVES, "server");
         settings.on_full = OnFull::DropOldest;
+        settings.limits.queue_messages_per_peer =
+            settings.limits.queue_messages_per_peer.max(2 * KEEP_COUNT_MAX);
+        settings.limits.queue_bytes_per_peer = settings.limits.queue_bytes_per_peer.max(2 * KEEP_BYTES_MAX);
+        role::notice_death_soon(&mut settings.limits);
         let (endpoint, handle) = Endpoint::new(settings);
         targets::follow_fixed(context, handle.clone(), proxies);
-        (endpoint, Self { handle, proxies: HashMap::new(), kept: VecDeque::new(), kept_bytes: 0 })
+        (endpoint, Self { handle, proxies: HashMap::new(), kept: Recent::default() })
     }
 
     /// For shutting down.
@@ -60,7 +90,7 @@ impl Publisher {
     }
 
     /// From the links to proxies.
-    pub fn on_event(&mut self, context: &Context, event: Event) {
+    pub fn on_event(&mut self, context: &Context, now: Duration, event: Event) {
         match event {
             Event::Up { peer, info } => {
                 let papo = context.is_papo(&info);
@@ -72,7 +102,9 @@ impl Publisher {
                 let first = proxy.topics.is_empty();
                 proxy.topics.push(topic);
                 if first && proxy.papo {
-                    for kept in &self.kept {
+                    // What is older, the proxy may have forgotten that it sent.
+                    self.kept.forget_before(now.saturating_sub(KEEP));
+                    for kept in &self.kept.publications {
                         send(&self.handle, peer, kept.encoded.clone());
                     }
                 }
@@ -105,16 +137,8 @@ impl Publisher {
             let encoded = if proxy.papo { full.clone() } else { Encoded::new(&plain) };
             send(&self.handle, *peer, encoded);
         }
-        let bytes = topic.len() + body.len();
-        self.kept.push_back(Kept { at: now, bytes, encoded: full });
-        self.kept_bytes += bytes;
-        while self.kept.front().is_some_and(|oldest| {
-            now.saturating_sub(oldest.at) > KEEP
-                || self.kept.len() > KEEP_COUNT_MAX
-                || self.kept_bytes > KEEP_BYTES_MAX
-        }) {
-            self.kept_bytes -= self.kept.pop_front().map_or(0, |oldest| oldest.bytes);
-        }
+        self.kept.keep(Kept { at: now, bytes: topic.len() + body.len(), encoded: full });
+        self.kept.forget_before(now.saturating_sub(KEEP));
     }
 }
 
@@ -127,5 +151,33 @@ fn send(handle: &EndpointHandle, peer: PeerId, encoded: Encoded) {
             dropped = outcome.dropped,
             "a proxy does not read: its oldest publications are dropped"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept(seconds: u64) -> Kept {
+        Kept { at: Duration::from_secs(seconds), bytes: 1, encoded: Encoded::new(&[]) }
+    }
+
+    #[test]
+    fn what_is_older_than_ten_seconds_is_not_sent_again() {
+        let mut recent = Recent::default();
+        recent.keep(kept(1));
+        recent.keep(kept(9));
+        recent.forget_before(Duration::from_secs(15).saturating_sub(KEEP));
+        assert_eq!(recent.publications.len(), 1);
+        assert_eq!(recent.bytes, 1);
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded() {
+        let mut recent = Recent::default();
+        for _ in 0..=KEEP_COUNT_MAX {
+            recent.keep(kept(1));
+        }
+        assert_eq!((recent.publications.len(), recent.bytes), (KEEP_COUNT_MAX, KEEP_COUNT_MAX));
     }
 }

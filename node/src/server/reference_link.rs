@@ -59,10 +59,12 @@ impl ReferenceLink {
                 self.ask(&ReferenceCall::Rank(self.registration.clone()), lamport);
             }
             Event::Message { frames, .. } => self.on_reply(frames.last()),
-            Event::Down { cause, .. } => {
+            Event::Down { peer, cause } if self.peer == Some(peer) => {
                 tracing::info!(%cause, "reference service gone");
                 self.peer = None;
             }
+            // Of an address that the name had before.
+            Event::Down { .. } => {}
             Event::Failed { cause, .. } => tracing::debug!(%cause, "reference service not reached"),
             Event::Subscribe { .. } | Event::Cancel { .. } => {}
         }

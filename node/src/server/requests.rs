@@ -57,6 +57,14 @@ impl Requests {
         self.papo_brokers.len() + self.foreign_brokers.len()
     }
 
+    /// Whether every broker's link takes another reply of any size: while one does not, no broker is asked for requests. Otherwise a
+    /// few large histories would fill the queue, end the link, and move on to the next server.
+    pub fn has_room(&self) -> bool {
+        self.papo_brokers
+            .iter()
+            .all(|peer| self.broker.queued_bytes(*peer) + role::REPLY_RECEIVES <= role::REPLIES_QUEUED_MAX)
+    }
+
     /// From the REP endpoint.
     pub fn on_direct(&mut self, event: Event) -> Option<Input> {
         match event {

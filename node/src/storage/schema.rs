@@ -13,6 +13,9 @@ pub const FILE_NAME: &str = "history.sqlite";
 /// Schema version written to `user_version`. Migrations only add, so that version N-1 opens N's file.
 pub const SCHEMA_VERSION: i64 = 1;
 
+/// The next version only adds, so its file is readable too: a rollback by one works.
+const NEWEST_READABLE: i64 = SCHEMA_VERSION + 1;
+
 const CREATE: &str = "
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS operations (
@@ -45,7 +48,7 @@ pub enum StorageError {
         path: PathBuf,
     },
     /// A newer papo wrote the file.
-    #[error("the database {} has schema version {found}, this papo reads up to {SCHEMA_VERSION}: run a newer papo", path.display())]
+    #[error("the database {} has schema version {found}, this papo reads up to {NEWEST_READABLE}: run a newer papo", path.display())]
     Newer {
         /// Which file.
         path: PathBuf,
@@ -91,11 +94,14 @@ pub(super) fn open_for_writing(folder: &Path) -> Result<Connection, StorageError
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if found > SCHEMA_VERSION {
+    if found > NEWEST_READABLE {
         return Err(StorageError::Newer { path, found });
     }
-    connection.execute_batch(CREATE)?;
-    connection.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    // Only then: a server whose disk is full must still open what it has.
+    if found < SCHEMA_VERSION {
+        connection.execute_batch(CREATE)?;
+        connection.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    }
     Ok(connection)
 }
 
@@ -110,7 +116,7 @@ pub fn open_for_reading(folder: &Path) -> Result<Connection, StorageError> {
     }
     let connection = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if found > SCHEMA_VERSION {
+    if found > NEWEST_READABLE {
         return Err(StorageError::Newer { path, found });
     }
     Ok(connection)
