@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -143,16 +144,31 @@ class ChatCluster:
         self.kubectl("delete", "chatcluster", self.name, "--ignore-not-found", "--wait=true")
 
 
-@pytest.fixture
-def namespace(kube, request):
-    """A namespace for one test, removed with everything in it. Pods must be admitted by the restricted standard."""
-    name = "t-" + "".join(letter if letter.isalnum() else "-" for letter in request.node.name)[:50].strip("-").lower()
+@contextmanager
+def fresh_namespace(kube: Kube, name: str):
+    """A namespace, removed with everything in it. Pods must be admitted by the restricted standard."""
     kube.kubectl("delete", "namespace", name, "--ignore-not-found", "--wait=true")
     kube.kubectl("create", "namespace", name)
     kube.kubectl("label", "namespace", name, "pod-security.kubernetes.io/enforce=restricted")
     yield name
     if os.environ.get("PAPO_KEEP") != "1":
         kube.kubectl("delete", "namespace", name, "--wait=false")
+
+
+def name_of(request) -> str:
+    return "t-" + "".join(letter if letter.isalnum() else "-" for letter in request.node.name)[:50].strip("-").lower()
+
+
+@pytest.fixture
+def namespace(kube, request):
+    with fresh_namespace(kube, name_of(request)) as name:
+        yield name
+
+
+@pytest.fixture
+def other_namespace(kube, request):
+    with fresh_namespace(kube, f"{name_of(request)}-b") as name:
+        yield name
 
 
 @pytest.fixture

@@ -68,7 +68,7 @@ def test_a06_each_server_and_every_name_of_the_seeds_is_a_service(chat):
     assert chat.kube.run(sys.executable, TALK, address, address, "dois").stdout.strip() == "heard"
 
 
-def test_two_clusters_in_one_namespace_and_one_in_another_all_work(operator, namespace):
+def test_two_clusters_in_one_namespace_and_one_in_another_all_work(operator, namespace, other_namespace):
     first, second = ChatCluster(operator, "papo", namespace), ChatCluster(operator, "outro", namespace)
     first.apply()
     first.wait_ready()
@@ -82,7 +82,14 @@ def test_two_clusters_in_one_namespace_and_one_in_another_all_work(operator, nam
     heard = operator.run(sys.executable, TALK, second.service("outro-broker"), second.service("outro-proxy"), "tres").stdout
     assert heard.strip() == "heard"
     assert talk(first, "quatro").strip() == "heard"
-    assert "oi tres" not in talk(first, "quatro", "--read")
+    elsewhere = ChatCluster(operator, "papo", other_namespace)
+    elsewhere.apply(replicas=1)
+    elsewhere.wait_ready()
+    assert elsewhere.condition("AliasTaken").get("status") != "True", "names are a namespace's own"
+    assert talk(elsewhere, "cinco").strip() == "heard"
+    for said, chat in (("quatro", first), ("cinco", elsewhere)):
+        heard = talk(chat, said, "--read")
+        assert f"oi {said}" in heard and heard.count("oi ") == heard.count(f"oi {said}"), "each hears its own only"
 
 
 def test_helm_uninstall_is_clean_and_keeps_the_definition(operator):
