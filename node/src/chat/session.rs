@@ -8,6 +8,7 @@ use super::line::{self, Line, Message, Place};
 use super::screen::Screen;
 use crate::client::{Client, Link, LiveStream, RequestError, Seen, SharedClock, now};
 use papo_protocol::client::ReadReply;
+use papo_protocol::reply::Code;
 use papo_protocol::{Identity, UserName, Value};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,6 +21,9 @@ pub(super) const FIRST_CHANNEL: &str = "geral";
 const HISTORY_SHOWN: usize = 20;
 /// Direct messages shown at the start: what came while away.
 const INBOX_SHOWN: usize = 10;
+/// How often, and how far apart, a channel is looked for that one server says is there.
+const APPEAR_TRIES: usize = 10;
+const APPEAR_PAUSE: Duration = Duration::from_millis(200);
 /// How often, at most, the names for completion are asked for.
 const NAMES_EVERY: Duration = Duration::from_secs(15);
 
@@ -195,10 +199,7 @@ impl Session {
             Ok(_) => {
                 // Somebody else may have created it since it was looked for; that is as good.
                 if let Err(error) = self.request_channel(channel).await
-                    && !self
-                        .list_channels()
-                        .await
-                        .is_ok_and(|channels| channels.iter().any(|known| known == channel))
+                    && !(is_name_taken(&error) && self.appears(channel).await)
                 {
                     return self.failed(format!("cannot create #{channel}: {}", self.explain(&error)));
                 }
@@ -240,6 +241,18 @@ impl Session {
             None => self.screen.note(format!("left #{channel}")),
         }
         Done::Well
+    }
+
+    /// Whether a channel that one server knows of is soon known to the others, which may be asked next.
+    async fn appears(&mut self, channel: &str) -> bool {
+        for _ in 0..APPEAR_TRIES {
+            if self.list_channels().await.is_ok_and(|channels| channels.iter().any(|known| known == channel))
+            {
+                return true;
+            }
+            tokio::time::sleep(APPEAR_PAUSE).await;
+        }
+        false
     }
 
     async fn request_channel(&mut self, channel: &str) -> Result<(), RequestError> {
@@ -393,6 +406,16 @@ impl Session {
             RequestError::NoAnswer { .. } => format!("no answer from {}", self.asked),
             other => other.to_string(),
         }
+    }
+}
+
+/// Whether a name was refused because it is there already; foreign servers give no code.
+fn is_name_taken(error: &RequestError) -> bool {
+    match error {
+        RequestError::Refused(failure) => {
+            failure.code.as_deref().is_none_or(|code| code == Code::NameTaken.as_str())
+        }
+        RequestError::NoAnswer { .. } | RequestError::Unreadable { .. } | RequestError::Closed => false,
     }
 }
 
