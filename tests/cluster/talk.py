@@ -1,7 +1,7 @@
 """A pyzmq client of a few lines, run inside the cluster's network: two people chat through the Services.
 
-Usage: talk.py BROKER PROXY MARK [--read]     (addresses without ports; MARK makes the texts unique)
-With --read it only asks for the history of `geral` and prints its texts.
+Usage: talk.py BROKER PROXY MARK [--read | --status]     (addresses without ports; MARK makes the texts unique)
+With --read it only asks for the history of `geral` and prints its texts; with --status it only posts, and prints the reply's status.
 """
 
 import sys
@@ -12,7 +12,7 @@ import zmq
 PATIENCE_MS = 30_000
 
 
-def main(broker: str, proxy: str, mark: str, read: bool) -> None:
+def main(broker: str, proxy: str, mark: str, read: bool, status: bool) -> None:
     context = zmq.Context()
     context.linger = 0
 
@@ -26,6 +26,9 @@ def main(broker: str, proxy: str, mark: str, read: bool) -> None:
 
     if read:
         print("\n".join(entry["message"] for entry in ask("history", channel="geral")["messages"]))
+        return
+    if status:
+        print(ask("publish", user="ana", channel="geral", message=mark)["status"])
         return
     for user in ("ana", "bento"):
         assert ask("login", user=user)["status"] == "sucesso"
@@ -51,4 +54,4 @@ def main(broker: str, proxy: str, mark: str, read: bool) -> None:
     print("heard")
 
 
-main(*sys.argv[1:4], read="--read" in sys.argv)
+main(*sys.argv[1:4], read="--read" in sys.argv, status="--status" in sys.argv)
