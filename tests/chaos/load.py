@@ -66,8 +66,8 @@ class Outcome:
     channels: set[str] = field(default_factory=set)
     # What was wrong, and when that was asked.
     problems: list[tuple[float, str]] = field(default_factory=list)
-    # Requests of clients without a timeout that were never answered.
-    hung: list[str] = field(default_factory=list)
+    # Requests of clients without a timeout that were never answered, and when they were asked.
+    hung: list[tuple[float, str]] = field(default_factory=list)
     repeats: int = 0
     seconds: list[float] = field(default_factory=list)
     slowest: list[tuple[float, float, str]] = field(default_factory=list)
@@ -294,7 +294,7 @@ def ask(numbers: list[int], repeating: set[int], users: list[str], brokers: list
         if client.asked and client.repeats:
             client.problem(client.asked.at, f"{client.describe(client.asked)}: never answered, however often it was repeated")
         elif client.asked:
-            outcome.hung.append(client.describe(client.asked))
+            outcome.hung.append((client.asked.at, client.describe(client.asked)))
     # A second answer would come soon after the first.
     for socket, _ in poller.poll(1000):
         if clients[socket].asked is None:
