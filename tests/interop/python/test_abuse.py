@@ -148,6 +148,7 @@ def processes(honest, cluster) -> dict[int, str]:
 
 @pytest.fixture(autouse=True)
 def unharmed(honest, processes):
+    assert honest.failure is None, "a test before this one did harm"
     before = {pid: (memory(pid, "VmRSS"), len(sockets(pid))) for pid in processes}
     for pid in processes:
         # From here on, VmHWM is the highest since now.
