@@ -121,8 +121,9 @@ fn on_publisher(
             let encoded = Encoded::new(&delivery.frames);
             for receiver in delivery.receivers {
                 // A receiver that is gone has its Down event on the way.
-                if let Ok(outcome) = subscribers.send(PeerId(receiver.0), encoded.clone()) {
-                    metrics.dropped_slow.inc_by(u64::try_from(outcome.dropped).unwrap_or(u64::MAX));
+                match subscribers.send(PeerId(receiver.0), encoded.clone()) {
+                    Ok(outcome) => metrics.dropped(outcome),
+                    Err(error) => metrics.refused(error),
                 }
             }
         }
