@@ -39,6 +39,7 @@ pub struct Requests {
     next: u64,
     papo_brokers: HashSet<PeerId>,
     foreign_brokers: HashSet<PeerId>,
+    leaving: bool,
 }
 
 impl Requests {
@@ -51,6 +52,7 @@ impl Requests {
             next: 0,
             papo_brokers: HashSet::new(),
             foreign_brokers: HashSet::new(),
+            leaving: false,
         }
     }
 
@@ -101,6 +103,9 @@ impl Requests {
                 if papo {
                     self.papo_brokers.insert(peer);
                     self.to_broker(peer, &FromWorker::Hello { name: self.name.clone(), capacity: CAPACITY });
+                    if self.leaving {
+                        self.to_broker(peer, &FromWorker::Leaving);
+                    }
                 } else {
                     self.foreign_brokers.insert(peer);
                 }
@@ -181,8 +186,9 @@ impl Requests {
         }
     }
 
-    /// Asks papo's brokers for no more requests.
-    pub fn leave(&self) {
+    /// Asks papo's brokers for no more requests, also those that come back from now on.
+    pub fn leave(&mut self) {
+        self.leaving = true;
         for peer in &self.papo_brokers {
             self.to_broker(*peer, &FromWorker::Leaving);
         }
