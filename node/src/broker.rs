@@ -138,7 +138,7 @@ fn on_worker(context: &Context, dispatch: &mut Dispatch, event: Event, effects: 
 fn apply(clients: &EndpointHandle, workers: &EndpointHandle, effects: &mut Vec<DispatchEffect>) {
     for effect in effects.drain(..) {
         match effect {
-            DispatchEffect::ToClient { client, frames } => {
+            DispatchEffect::ToClient { client, frames, .. } => {
                 role::send_or_close(clients, peer(client), &frames);
             }
             DispatchEffect::ToWorker { worker, frames } => {

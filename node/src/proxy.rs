@@ -91,7 +91,7 @@ fn on_subscriber(routing: &mut Routing, event: Event) {
             return;
         }
     };
-    routing.handle(now(), input);
+    routing.handle(input);
 }
 
 fn on_publisher(
@@ -115,9 +115,7 @@ fn on_publisher(
         }
         Event::Message { peer, frames } => {
             let papo = known.get(&peer).copied().unwrap_or(false);
-            let Some(delivery) = routing.handle(now(), RoutingInput::Publication { papo, frames }) else {
-                return;
-            };
+            let Some(delivery) = routing.publish(now(), papo, frames) else { return };
             let encoded = Encoded::new(&delivery.frames);
             for receiver in delivery.receivers {
                 // A receiver that is gone has its Down event on the way.

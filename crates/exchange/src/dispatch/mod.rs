@@ -80,6 +80,8 @@ pub enum DispatchEffect {
         client: ConnectionId,
         /// The envelope as it came, and the reply.
         frames: Vec<Bytes>,
+        /// Time since the request was received.
+        after: Duration,
     },
     /// Send to a worker.
     ToWorker {
@@ -244,7 +246,8 @@ impl Dispatch {
             }
             Received::Request { envelope, body } => (envelope, body, None),
         };
-        let request = Request::new(id, envelope, body, now.monotonic + self.settings.broker_deadline);
+        let deadline = now.monotonic + self.settings.broker_deadline;
+        let request = Request::new(id, envelope, body, now.monotonic, deadline);
         let Some(reason) = reason else {
             let counter = self.next_counter;
             self.next_counter += 1;
@@ -275,7 +278,7 @@ impl Dispatch {
     ) {
         let Some(worker) = self.workers.get_mut(id) else { return };
         if let Standing::Foreign { .. } = worker.standing {
-            self.on_foreign_message(id, frames, effects);
+            self.on_foreign_message(now, id, frames, effects);
             return;
         }
         if let Standing::Papo(papo) = &mut worker.standing {
@@ -297,7 +300,7 @@ impl Dispatch {
                 papo.leaving = true;
             }
             (Some(FromWorker::Reply { key, cookie, body }), Standing::Papo(_)) => {
-                self.on_reply(id, key, Some(cookie), vec![body], effects);
+                self.on_reply(now, id, key, Some(cookie), std::iter::once(body), effects);
             }
             (Some(FromWorker::Elsewhere { key }), Standing::Papo(_)) => {
                 self.on_elsewhere(now, id, key, effects);
@@ -312,6 +315,7 @@ impl Dispatch {
     /// An echoed envelope `[key, ""]` and the reply, or a hello that does not count without the token.
     fn on_foreign_message(
         &mut self,
+        now: Now,
         id: ConnectionId,
         mut frames: Vec<Bytes>,
         effects: &mut Vec<DispatchEffect>,
@@ -320,8 +324,7 @@ impl Dispatch {
             && delimiter.is_empty()
             && let Some(key) = RequestKey::from_bytes(key)
         {
-            let reply = frames.split_off(2);
-            self.on_reply(id, key, None, reply, effects);
+            self.on_reply(now, id, key, None, frames.drain(2..), effects);
         } else if let Some(FromWorker::Hello { name, .. }) = FromWorker::from_frames(&frames) {
             self.counters.ignored_hellos += 1;
             tracing::warn!(worker = id.0, %name, "hello ignored: the link did not present the cluster token");
@@ -333,10 +336,11 @@ impl Dispatch {
 
     fn on_reply(
         &mut self,
+        now: Now,
         worker: ConnectionId,
         key: RequestKey,
         cookie: Option<Cookie>,
-        reply: Vec<Bytes>,
+        reply: impl Iterator<Item = Bytes>,
         effects: &mut Vec<DispatchEffect>,
     ) {
         if !self.settle(worker, key) {
@@ -357,7 +361,7 @@ impl Dispatch {
         }
         self.counters.answered += 1;
         tracing::trace!(worker = worker.0, client = request.client.0, counter = key.counter, "answered");
-        self.answer(request, reply, effects);
+        self.answer(now, request, reply, effects);
     }
 
     fn on_elsewhere(

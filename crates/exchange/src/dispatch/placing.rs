@@ -237,15 +237,22 @@ impl Dispatch {
         tracing::debug!(client = request.client.0, ?reason, "request refused");
         self.counters.refused += 1;
         let reply = write_refusal_for(&request.body, &reason.refusal(), now.unix);
-        self.answer(request, vec![reply], effects);
+        self.answer(now, request, std::iter::once(reply), effects);
     }
 
     /// Sends the one answer of a request that is in no table any more.
-    pub(super) fn answer(&mut self, request: Request, reply: Vec<Bytes>, effects: &mut Vec<DispatchEffect>) {
+    pub(super) fn answer(
+        &mut self,
+        now: Now,
+        request: Request,
+        reply: impl Iterator<Item = Bytes>,
+        effects: &mut Vec<DispatchEffect>,
+    ) {
         let client = request.client;
         let mut frames = request.envelope;
         frames.extend(reply);
-        effects.push(DispatchEffect::ToClient { client, frames });
+        let after = now.monotonic.saturating_sub(request.received);
+        effects.push(DispatchEffect::ToClient { client, frames, after });
         let done = self.clients.get(&client).is_some_and(|client| client.unanswered.is_empty());
         if self.draining == Draining::AfterReply && done {
             self.clients.remove(&client);

@@ -29,6 +29,8 @@ pub(super) struct Request {
     pub(super) envelope: Vec<Bytes>,
     /// The client's bytes.
     pub(super) body: Bytes,
+    /// When it came.
+    pub(super) received: Duration,
     /// When the client is answered at the latest.
     pub(super) deadline: Duration,
     /// Workers that had it in this round.
@@ -49,11 +51,18 @@ pub(super) struct Request {
 
 impl Request {
     /// Of a client, before it has a place.
-    pub(super) fn new(client: ConnectionId, envelope: Vec<Bytes>, body: Bytes, deadline: Duration) -> Self {
+    pub(super) fn new(
+        client: ConnectionId,
+        envelope: Vec<Bytes>,
+        body: Bytes,
+        received: Duration,
+        deadline: Duration,
+    ) -> Self {
         Self {
             client,
             envelope,
             body,
+            received,
             deadline,
             tried: Vec::new(),
             refused: false,
@@ -224,8 +233,9 @@ mod tests {
         let mut requests = Requests::default();
         let seconds = Duration::from_secs;
         for counter in 1..=3 {
+            let body = Bytes::from_static(b"four");
             let request =
-                Request::new(ConnectionId(1), vec![Bytes::new()], Bytes::from_static(b"four"), seconds(10));
+                Request::new(ConnectionId(1), vec![Bytes::new()], body, Duration::ZERO, seconds(10));
             requests.insert(counter, request);
         }
         assert_eq!((requests.waiting(), requests.waiting_bytes(), requests.held_bytes()), (3, 12, 12));

@@ -45,7 +45,7 @@ fn the_envelope_goes_back_as_it_came() {
     let frames = |body: &'static str| vec!["hop".into(), "id".into(), Bytes::new(), body.into()];
     let job = one_job(&bench.input(DispatchInput::ClientMessage { client: ANA, frames: frames("question") }));
     assert_eq!(job.body, "question");
-    let expected = DispatchEffect::ToClient { client: ANA, frames: frames("answer") };
+    let expected = DispatchEffect::ToClient { client: ANA, frames: frames("answer"), after: Duration::ZERO };
     assert_eq!(bench.replies(&job, "answer"), [expected]);
 }
 

@@ -159,7 +159,7 @@ impl World {
     fn carry_out(&mut self, effects: Vec<DispatchEffect>) -> Result<(), TestCaseError> {
         for effect in effects {
             match &effect {
-                DispatchEffect::ToClient { client, frames } => {
+                DispatchEffect::ToClient { client, frames, .. } => {
                     prop_assert_eq!(frames.len(), 3);
                     let number = u64::from_be_bytes(frames[0].as_ref().try_into().unwrap());
                     let owner = self.unanswered.remove(&number).map(|(owner, _)| owner);
