@@ -5,8 +5,9 @@
 
 use crate::http::{self, SurfaceOwner};
 use crate::metrics::{BrokerMetrics, METRICS_INTERVAL};
-use crate::role::{self, Context, now};
+use crate::role::{self, Alarm, Context, now};
 use papo_exchange::{ConnectionId, Dispatch, DispatchEffect, DispatchInput, DispatchSettings};
+use papo_protocol::time::Now;
 use papo_zmtp::{Endpoint, EndpointHandle, Event, PeerId, SocketType};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -51,39 +52,50 @@ pub async fn run(context: Context, options: BrokerOptions) -> anyhow::Result<()>
     let mut drain_until = None;
     let mut last_heard = now().monotonic;
     let mut second = tokio::time::interval(METRICS_INTERVAL);
+    let mut alarm = Alarm::new();
     loop {
-        let wait = role::until(dispatch.next_tick(now().monotonic));
-        if wait.is_zero() {
+        let mut next = dispatch.next_tick(now().monotonic);
+        if next.is_some_and(|at| at <= now().monotonic) {
             // Not left to `select!`, which under load may never come to its timer.
             dispatch.tick(now(), &mut effects);
+            next = dispatch.next_tick(now().monotonic);
         }
-        let wait = if drain_until.is_some() { wait.min(QUIET / 4) } else { wait };
+        let quiet_is_due = drain_until.map(|_| last_heard + QUIET);
+        alarm.set(next.into_iter().chain(quiet_is_due).min());
         tokio::select! {
-            event = clients.next() => match event {
-                Some(event) => {
-                    last_heard = now().monotonic;
-                    on_client(&mut dispatch, event, &mut effects);
+            event = clients.next() => {
+                let Some(event) = event else { break };
+                let now = now();
+                last_heard = now.monotonic;
+                on_client(&mut dispatch, now, event, &mut effects);
+                while let Some(event) = clients.next_taken() {
+                    on_client(&mut dispatch, now, event, &mut effects);
                 }
-                None => break,
             },
-            event = workers.next() => match event {
-                Some(event) => on_worker(&context, &mut dispatch, event, &mut effects),
-                None => break,
+            event = workers.next() => {
+                let Some(event) = event else { break };
+                let now = now();
+                on_worker(&context, &mut dispatch, now, event, &mut effects);
+                while let Some(event) = workers.next_taken() {
+                    on_worker(&context, &mut dispatch, now, event, &mut effects);
+                }
             },
-            () = tokio::time::sleep(wait) => dispatch.tick(now(), &mut effects),
+            () = alarm.rings() => dispatch.tick(now(), &mut effects),
             _ = second.tick() => metrics.update(&dispatch),
             () = context.stop.cancelled(), if drain_until.is_none() => {
                 owner.set_ready(false);
                 last_heard = now().monotonic;
-                drain_until = Some(now().monotonic + DRAIN_MAX);
+                drain_until = Some(last_heard + DRAIN_MAX);
                 dispatch.handle(now(), DispatchInput::Drain, &mut effects);
             }
         }
         apply(&client_handle, &worker_handle, &mut effects);
         owner.set_ready(drain_until.is_none() && dispatch.ready_workers() > 0);
-        let quiet = dispatch.idle() && now().monotonic.saturating_sub(last_heard) > QUIET;
-        if drain_until.is_some_and(|until| quiet || now().monotonic > until) {
-            break;
+        if let Some(until) = drain_until {
+            let now = now().monotonic;
+            if now > until || dispatch.idle() && now >= last_heard + QUIET {
+                break;
+            }
         }
     }
     // Said again: the idle ones too are closed now.
@@ -95,7 +107,7 @@ pub async fn run(context: Context, options: BrokerOptions) -> anyhow::Result<()>
     Ok(())
 }
 
-fn on_client(dispatch: &mut Dispatch, event: Event, effects: &mut Vec<DispatchEffect>) {
+fn on_client(dispatch: &mut Dispatch, now: Now, event: Event, effects: &mut Vec<DispatchEffect>) {
     let input = match event {
         Event::Up { peer, .. } => DispatchInput::ClientUp(connection(peer)),
         Event::Message { peer, frames } => DispatchInput::ClientMessage { client: connection(peer), frames },
@@ -110,10 +122,16 @@ fn on_client(dispatch: &mut Dispatch, event: Event, effects: &mut Vec<DispatchEf
         // ROUTER peers do not subscribe.
         Event::Subscribe { .. } | Event::Cancel { .. } => return,
     };
-    dispatch.handle(now(), input, effects);
+    dispatch.handle(now, input, effects);
 }
 
-fn on_worker(context: &Context, dispatch: &mut Dispatch, event: Event, effects: &mut Vec<DispatchEffect>) {
+fn on_worker(
+    context: &Context,
+    dispatch: &mut Dispatch,
+    now: Now,
+    event: Event,
+    effects: &mut Vec<DispatchEffect>,
+) {
     let input = match event {
         Event::Up { peer, info } => {
             let papo = context.is_papo(&info);
@@ -131,23 +149,25 @@ fn on_worker(context: &Context, dispatch: &mut Dispatch, event: Event, effects: 
         }
         Event::Subscribe { .. } | Event::Cancel { .. } => return,
     };
-    dispatch.handle(now(), input, effects);
+    dispatch.handle(now, input, effects);
 }
 
-/// Carries out effects; a link that cannot take its message is closed, and its Down event tells the mind.
+/// Carries out effects, all that one turn of the loop brought with as few system calls as it takes.
 fn apply(clients: &EndpointHandle, workers: &EndpointHandle, effects: &mut Vec<DispatchEffect>) {
     for effect in effects.drain(..) {
         match effect {
             DispatchEffect::ToClient { client, frames, .. } => {
-                role::send_or_close(clients, peer(client), &frames);
+                role::post_or_close(clients, peer(client), &frames);
             }
             DispatchEffect::ToWorker { worker, frames } => {
-                role::send_or_close(workers, peer(worker), &frames);
+                role::post_or_close(workers, peer(worker), &frames);
             }
             DispatchEffect::CloseClient { client } => clients.close_after_flush(peer(client)),
             DispatchEffect::CloseWorker { worker } => workers.close(peer(worker)),
         }
     }
+    clients.flush();
+    workers.flush();
 }
 
 fn connection(peer: PeerId) -> ConnectionId {

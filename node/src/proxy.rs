@@ -6,8 +6,9 @@
 use crate::http::{self, SurfaceOwner};
 use crate::metrics::{METRICS_INTERVAL, ProxyMetrics};
 use crate::role::{self, Context, now};
-use papo_exchange::{Routing, RoutingInput, RoutingSettings, SubscriberId};
-use papo_zmtp::{Encoded, Endpoint, EndpointHandle, Event, OnFull, PeerId, SocketType};
+use bytes::Bytes;
+use papo_exchange::{Delivery, Routing, RoutingInput, RoutingSettings, SubscriberId};
+use papo_zmtp::{Encoded, Endpoint, EndpointHandle, Event, Limits, OnFull, PeerId, SendError, SocketType};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
@@ -26,6 +27,9 @@ pub struct ProxyOptions {
 
 /// Subscribers send subscriptions and nothing else.
 const SUBSCRIBER_RECEIVES: usize = 16 << 10;
+/// Publications that are queued together at most, and their bytes: what one write takes.
+const TOGETHER_MAX: usize = 64;
+const TOGETHER_BYTES_MAX: usize = 64 << 10;
 
 /// Runs until stopped.
 ///
@@ -38,6 +42,7 @@ pub async fn run(context: Context, options: ProxyOptions) -> anyhow::Result<()> 
 
     let mut subscriber_settings = context.plain_endpoint(SocketType::Xpub, SUBSCRIBER_RECEIVES);
     subscriber_settings.on_full = OnFull::DropOldest;
+    let limits = subscriber_settings.limits.clone();
     let (mut subscribers, subscriber_handle) = Endpoint::new(subscriber_settings);
     let mut publisher_settings =
         context.papo_endpoint(SocketType::Xsub, role::publication_receives(options.request_bytes), "proxy");
@@ -50,18 +55,26 @@ pub async fn run(context: Context, options: ProxyOptions) -> anyhow::Result<()> 
     let mut routing = Routing::new(RoutingSettings::default());
     // Whether each publisher presented the token.
     let mut known: HashMap<PeerId, bool> = HashMap::new();
+    let mut outgoing = Outgoing::new(subscriber_handle.clone(), &limits);
     let mut second = tokio::time::interval(METRICS_INTERVAL);
     loop {
         tokio::select! {
             event = subscribers.next() => match event {
-                Some(event) => on_subscriber(&mut routing, event),
-                None => break,
-            },
-            event = publishers.next() => match event {
                 Some(event) => {
-                    on_publisher(&context, &mut routing, &mut known, &publisher_handle, event, &subscriber_handle, &metrics);
+                    on_subscriber(&mut routing, event);
+                    while let Some(event) = subscribers.next_taken() {
+                        on_subscriber(&mut routing, event);
+                    }
                 }
                 None => break,
+            },
+            event = publishers.next() => {
+                let Some(event) = event else { break };
+                on_publisher(&context, &mut routing, &mut known, &publisher_handle, event, &mut outgoing);
+                while let Some(event) = publishers.next_taken() {
+                    on_publisher(&context, &mut routing, &mut known, &publisher_handle, event, &mut outgoing);
+                }
+                metrics.dropped_slow.inc_by(outgoing.flush());
             },
             _ = second.tick() => metrics.update(&routing),
             () = context.stop.cancelled() => break,
@@ -100,8 +113,7 @@ fn on_publisher(
     known: &mut HashMap<PeerId, bool>,
     publishers: &EndpointHandle,
     event: Event,
-    subscribers: &EndpointHandle,
-    metrics: &ProxyMetrics,
+    outgoing: &mut Outgoing,
 ) {
     match event {
         Event::Up { peer, info } => {
@@ -115,13 +127,8 @@ fn on_publisher(
         }
         Event::Message { peer, frames } => {
             let papo = known.get(&peer).copied().unwrap_or(false);
-            let Some(delivery) = routing.publish(now(), papo, frames) else { return };
-            let encoded = Encoded::new(&delivery.frames);
-            for receiver in delivery.receivers {
-                // A receiver that is gone has its Down event on the way.
-                if let Ok(outcome) = subscribers.send(PeerId(receiver.0), encoded.clone()) {
-                    metrics.dropped_slow.inc_by(u64::try_from(outcome.dropped).unwrap_or(u64::MAX));
-                }
+            if let Some(delivery) = routing.publish(now(), papo, frames) {
+                outgoing.add(delivery);
             }
         }
         Event::Down { peer, cause } => {
@@ -130,6 +137,73 @@ fn on_publisher(
         }
         Event::Failed { cause, .. } => tracing::warn!(%cause, "publisher handshake failed"),
         Event::Subscribe { .. } | Event::Cancel { .. } => {}
+    }
+}
+
+/// Publications on their way to subscribers. Those that come together and have the same receivers are encoded and queued together:
+/// with many subscribers, queueing is what costs.
+struct Outgoing {
+    subscribers: EndpointHandle,
+    messages_max: usize,
+    bytes_max: usize,
+    messages: Vec<[Bytes; 2]>,
+    bytes: usize,
+    receivers: Vec<PeerId>,
+    /// Of the publication that is being added; kept for its room.
+    next_receivers: Vec<PeerId>,
+    dropped: u64,
+}
+
+impl Outgoing {
+    /// What is queued together is also dropped together: no more than a sixteenth of a queue.
+    fn new(subscribers: EndpointHandle, limits: &Limits) -> Self {
+        Self {
+            subscribers,
+            messages_max: (limits.queue_messages_per_peer / 16).clamp(1, TOGETHER_MAX),
+            bytes_max: (limits.queue_bytes_per_peer / 16).min(TOGETHER_BYTES_MAX),
+            messages: Vec::new(),
+            bytes: 0,
+            receivers: Vec::new(),
+            next_receivers: Vec::new(),
+            dropped: 0,
+        }
+    }
+
+    fn add(&mut self, delivery: Delivery<'_>) {
+        self.next_receivers.clear();
+        self.next_receivers.extend(delivery.receivers.map(|receiver| PeerId(receiver.0)));
+        let bytes: usize = delivery.frames.iter().map(Bytes::len).sum();
+        if self.messages.len() >= self.messages_max
+            || self.bytes + bytes > self.bytes_max
+            || self.receivers != self.next_receivers
+        {
+            self.post();
+            std::mem::swap(&mut self.receivers, &mut self.next_receivers);
+        }
+        self.bytes += bytes;
+        self.messages.push(delivery.frames);
+    }
+
+    fn post(&mut self) {
+        if self.messages.is_empty() {
+            return;
+        }
+        let encoded = Encoded::several(self.messages.iter().map(<[Bytes; 2]>::as_slice));
+        self.messages.clear();
+        self.bytes = 0;
+        let mut refused = 0;
+        // A receiver that is gone has its Down event on the way.
+        let outcome = self.subscribers.post(self.receivers.iter().copied(), &encoded, |_, error| {
+            refused += if error == SendError::Full { encoded.messages() } else { 0 };
+        });
+        self.dropped += u64::try_from(outcome.dropped + refused).unwrap_or(u64::MAX);
+    }
+
+    /// Sends all that was added; how many messages were dropped for subscribers that do not read.
+    fn flush(&mut self) -> u64 {
+        self.post();
+        self.subscribers.flush();
+        std::mem::take(&mut self.dropped)
     }
 }
 

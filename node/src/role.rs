@@ -12,8 +12,10 @@ use papo_zmtp::{
 };
 use std::net::SocketAddr;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime};
+use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -191,9 +193,41 @@ pub fn notice_death_soon(limits: &mut Limits) {
 /// Sends a message, or closes the link of a peer that does not read what it is sent: others must not pay with their memory, and the
 /// link's Down event tells the mind. A peer that is gone already has that event on its way.
 pub fn send_or_close(handle: &EndpointHandle, peer: PeerId, frames: &[Bytes]) {
-    if matches!(handle.send(peer, Encoded::new(frames)), Err(SendError::Full)) {
-        tracing::warn!(peer = peer.0, "a peer does not read what it is sent: its link is closed");
-        handle.close(peer);
+    post_or_close(handle, peer, frames);
+    handle.flush();
+}
+
+/// As [`send_or_close`], but the message goes at the next flush, with whatever else was posted.
+pub fn post_or_close(handle: &EndpointHandle, peer: PeerId, frames: &[Bytes]) {
+    handle.post([peer], &Encoded::new(frames), |peer, error| {
+        if error == SendError::Full {
+            tracing::warn!(peer = peer.0, "a peer does not read what it is sent: its link is closed");
+            handle.close(peer);
+        }
+    });
+}
+
+/// The timer of a role's loop. It is moved only to an earlier time: under load the next tick changes at every message, and a timer
+/// that rings too early costs less than one that is set anew each time.
+pub struct Alarm(Pin<Box<Sleep>>);
+
+impl Alarm {
+    /// Rings within [`TICK_MAX`].
+    pub fn new() -> Self {
+        Self(Box::pin(tokio::time::sleep(TICK_MAX)))
+    }
+
+    /// To ring at `next` on the clock of [`now`], if that is earlier than it would.
+    pub fn set(&mut self, next: Option<Duration>) {
+        let at = tokio::time::Instant::now() + until(next);
+        if at < self.0.deadline() || self.0.is_elapsed() {
+            self.0.as_mut().reset(at);
+        }
+    }
+
+    /// Completes when it is time. Cancel-safe.
+    pub async fn rings(&mut self) {
+        self.0.as_mut().await;
     }
 }
 

@@ -22,7 +22,7 @@ const REQUEST_DEPTH_MAX: usize = 16;
 const REQUEST_VALUES_MAX: usize = 4096;
 
 /// Runs a role on a runtime of its own. One thread: a role is one task that moves bytes; two or three roles share a core well.
-fn run<F: Future<Output = anyhow::Result<()>>>(
+fn run<F: Future<Output = anyhow::Result<()>> + Send + 'static>(
     common: &CommonArgs,
     environment: &Environment,
     settings: &NodeSettings,
@@ -40,7 +40,8 @@ fn run<F: Future<Output = anyhow::Result<()>>>(
             common.exit_on_stdin_close,
             &settings.spec.limits,
         )?;
-        let result = role(context.clone()).await;
+        // As a task: what the runtime itself waits for is woken by a system call each time.
+        let result = tokio::spawn(role(context.clone())).await.context("the role's task failed").flatten();
         context.finish().await;
         result
     });
@@ -107,7 +108,7 @@ pub fn server(args: &ServerArgs, environment: &Environment) -> anyhow::Result<()
         depth: REQUEST_DEPTH_MAX,
         values: REQUEST_VALUES_MAX,
     };
-    run(&args.common, environment, &settings, async |context| {
+    run(&args.common, environment, &settings, |context| {
         let replica = ReplicaSettings {
             name,
             boot: context.boot,
@@ -133,7 +134,7 @@ pub fn server(args: &ServerArgs, environment: &Environment) -> anyhow::Result<()
             heartbeat: spec.reference.heartbeat(),
             replica,
         };
-        server::run(context, options).await
+        server::run(context, options)
     })
 }
 
@@ -157,7 +158,7 @@ pub fn broker(args: &BrokerArgs, environment: &Environment) -> anyhow::Result<()
             ..DispatchSettings::default()
         },
     };
-    run(&args.common, environment, &settings, async |context| broker::run(context, options).await)
+    run(&args.common, environment, &settings, |context| broker::run(context, options))
 }
 
 /// `papo proxy`.
@@ -176,7 +177,7 @@ pub fn proxy(args: &ProxyArgs, environment: &Environment) -> anyhow::Result<()> 
         http: http(&args.common, environment),
         request_bytes: usize::try_from(settings.spec.limits.request_bytes).unwrap_or(usize::MAX),
     };
-    run(&args.common, environment, &settings, async |context| proxy::run(context, options).await)
+    run(&args.common, environment, &settings, |context| proxy::run(context, options))
 }
 
 /// `papo ref`.
@@ -193,5 +194,5 @@ pub fn reference(args: &ReferenceArgs, environment: &Environment) -> anyhow::Res
         expiry: settings.spec.reference.expiry(),
         list_as_map: settings.spec.compat.list_as_map,
     };
-    run(&args.common, environment, &settings, async |context| reference::run(context, options).await)
+    run(&args.common, environment, &settings, |context| reference::run(context, options))
 }

@@ -15,13 +15,15 @@ mod connection;
 pub mod endpoint;
 pub mod event;
 pub mod handshake;
+mod heartbeat;
+mod inbox;
 pub mod limits;
 mod listen;
+mod outlet;
 pub mod queue;
 mod reader;
 mod registry;
 mod subscriptions;
-mod writer;
 
 pub use codec::Encoded;
 pub use endpoint::{Endpoint, EndpointHandle, EndpointSettings};
