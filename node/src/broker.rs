@@ -84,6 +84,8 @@ pub async fn run(context: Context, options: BrokerOptions) -> anyhow::Result<()>
             _ = second.tick() => metrics.update(&dispatch),
             () = context.stop.cancelled(), if drain_until.is_none() => {
                 owner.set_ready(false);
+                // Who is told to go comes back elsewhere, or to this broker's successor.
+                client_handle.stop_listening();
                 last_heard = now().monotonic;
                 drain_until = Some(last_heard + DRAIN_MAX);
                 dispatch.handle(now(), DispatchInput::Drain, &mut effects);

@@ -155,7 +155,7 @@ async fn talk(shared: &Shared, mut reader: Reader<'_>, half: &mut OwnedReadHalf,
     .await
 }
 
-/// Writes what is queued, tells the peer that nothing more comes, and reads on to its own close, all within a second: closing a
+/// Writes what is queued and the end of the stream, and reads on to its own close, all within a second: closing a
 /// socket with unread bytes resets the connection, and a reset takes from the peer what it has not yet read.
 async fn close_in_order(half: &mut OwnedReadHalf, peer: &Peer) {
     let deadline = Instant::now() + CLOSE_FLUSH;
@@ -172,8 +172,6 @@ async fn close_in_order(half: &mut OwnedReadHalf, peer: &Peer) {
         Wish::Close => Poll::Ready(()),
         Wish::Live | Wish::Flush => Poll::Pending,
     });
-    // Of no avail where the connection is broken already.
-    let _ = socket2::SockRef::from(half.as_ref()).shutdown(std::net::Shutdown::Write);
     let mut rest = vec![0; READ_BYTES_MIN];
     let peer_closed = async { while matches!(half.read(&mut rest).await, Ok(1..)) {} };
     tokio::select! {

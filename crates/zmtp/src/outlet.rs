@@ -9,8 +9,10 @@ use crate::{
     queue::{Queue, SendError, SendOutcome},
 };
 use bytes::Bytes;
+use socket2::SockRef;
 use std::{
     io::{self, IoSlice},
+    net::Shutdown,
     sync::{Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
 };
@@ -53,6 +55,19 @@ struct State {
     posted: bool,
     /// The kernel took no more; since then nothing was written.
     blocked: bool,
+    ending: Ending,
+}
+
+/// The end of a stream in order. The last bytes and the end go out in one segment: a peer that got its last reply before it saw the
+/// end would ask again, on a connection that nobody reads any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// Not asked for.
+    NotYet,
+    /// The kernel holds back what is written, for the end to go with it.
+    Corked,
+    /// The peer was told that nothing more comes.
+    Told,
 }
 
 /// What the link's task learns when it looks after the outlet.
@@ -84,6 +99,7 @@ impl Outlet {
             task,
             posted: false,
             blocked: false,
+            ending: Ending::NotYet,
         }))
     }
 
@@ -202,11 +218,20 @@ impl State {
     /// Writes until nothing waits; `false` when something is left that the link's task must look after.
     fn write(&mut self) -> bool {
         let Socket::Open(half) = &self.socket else { return true };
+        if self.wish == Wish::Flush && self.ending == Ending::NotYet {
+            hold_back(half.as_ref());
+            self.ending = Ending::Corked;
+        }
         loop {
             let batch = self.queue.batch();
             let written = match batch.front() {
                 None => {
                     self.blocked = false;
+                    if self.ending == Ending::Corked {
+                        // Of no avail where the connection is broken already.
+                        let _ = SockRef::from::<TcpStream>(half.as_ref()).shutdown(Shutdown::Write);
+                        self.ending = Ending::Told;
+                    }
                     return true;
                 }
                 Some(only) if batch.len() == 1 => half.try_write(only),
@@ -244,3 +269,14 @@ impl State {
         self.socket = Socket::Broken;
     }
 }
+
+/// Where the system can.
+#[cfg(target_os = "linux")]
+fn hold_back(stream: &TcpStream) {
+    if let Err(error) = SockRef::from(stream).set_tcp_cork(true) {
+        tracing::debug!(%error, "cannot hold back the last bytes");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn hold_back(_: &TcpStream) {}

@@ -193,7 +193,7 @@ impl Replica {
     /// Whether a new write is for another server: this one is about to stop, or has too much on its way to the disk.
     fn leaves_to_others(&self, asked: &Asked) -> bool {
         let drained = match asked.client.caller {
-            Caller::Broker { last_resort, .. } => self.draining && !last_resort,
+            Caller::Broker { last_resort, .. } => self.draining.is_some() && !last_resort,
             Caller::Direct { .. } => false,
         };
         drained || !self.storage.has_room()

@@ -347,6 +347,9 @@ fn a_stopping_server_knows_when_its_peers_hold_what_it_holds() {
     world.cut.clear();
     world.pass(8000);
     assert!(world.hosts[0].replica.is_held_by_peers());
+    // What another goes on writing is no reason to stay.
+    world.ask(1, "login", &[("user", "bia")]);
+    assert!(world.hosts[0].replica.is_held_by_peers());
     let mut alone = World::apart(1);
     alone.ask(0, "login", &[("user", "ana")]);
     assert!(alone.hosts[0].replica.is_held_by_peers(), "nobody to wait for");
