@@ -151,7 +151,7 @@ fn connect(address: SocketAddr) -> std::io::Result<std::net::TcpStream> {
 }
 
 /// Gives what the peer has sent behind its READY.
-fn shake_hands(stream: &mut std::net::TcpStream, socket: SocketType) -> anyhow::Result<Vec<u8>> {
+pub(crate) fn shake_hands(stream: &mut std::net::TcpStream, socket: SocketType) -> anyhow::Result<Vec<u8>> {
     stream.set_read_timeout(Some(HANDSHAKE_PATIENCE))?;
     stream.write_all(&codec::encode_greeting())?;
     let mut handshake = Handshake::new(socket, &[], &Limits::default());

@@ -13,10 +13,15 @@ mod pubsub;
 mod report;
 mod requests;
 mod span;
+#[cfg(test)]
+mod tests;
 mod ticker;
 mod wire;
 mod workers;
 
+use crate::idle::Idle;
+use crate::report::Up;
+use crate::workers::Workers;
 use clap::{Args, Parser, Subcommand};
 use mio::{Events, Poll};
 use pubsub::{Pace, Sides};
@@ -28,7 +33,7 @@ use std::time::Duration;
 const POLL: Duration = Duration::from_millis(20);
 /// Everybody has its first reply, or its probe, within this.
 const FIRST_ANSWER: Duration = Duration::from_secs(20);
-/// What is under way at the end may take so long; what takes longer is lost.
+/// What is under way at the end of a run may take so long.
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// Load for a broker or a proxy.
@@ -41,7 +46,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// REP sockets that give back what they get
+    /// REP sockets that give back what they get, until killed
     Workers {
         /// The DEALER to connect to
         #[arg(long)]
@@ -81,7 +86,7 @@ enum Command {
         #[command(flatten)]
         load: Load,
     },
-    /// Subscribers to whom nobody publishes
+    /// Subscribers to whom nobody publishes, until killed
     Idle {
         /// The XPUB to subscribe at
         #[arg(long)]
@@ -89,9 +94,6 @@ enum Command {
         /// How many sockets
         #[arg(long, default_value_t = 1000)]
         count: usize,
-        /// How long they stay
-        #[arg(long, default_value_t = 60.0)]
-        seconds: f64,
     },
 }
 
@@ -114,13 +116,18 @@ struct Load {
 impl Load {
     fn plan(&self) -> anyhow::Result<Plan> {
         let warmup = Duration::try_from_secs_f64(self.warmup)?;
-        Ok(Plan { warmup, measured: Duration::try_from_secs_f64(self.seconds)?, pid: self.pid })
+        let measured = Duration::try_from_secs_f64(self.seconds)?;
+        Ok(Plan { warmup, measured, drain: DRAIN, pid: self.pid })
     }
 }
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
-        Command::Workers { connect, count } => workers::run(connect, count),
+        Command::Workers { connect, count } => {
+            let workers = Workers::connect(connect, count)?;
+            report::line(&Up { up: count })?;
+            workers.serve()
+        }
         Command::Requests { connect, clients, load } => {
             report::line(&requests::run(connect, clients, load.bytes, load.plan()?)?)
         }
@@ -129,8 +136,10 @@ fn main() -> anyhow::Result<()> {
             let sides = Sides { publish, subscribe };
             report::line(&pubsub::run(sides, subscribers, load.bytes, pace, load.plan()?)?)
         }
-        Command::Idle { subscribe, count, seconds } => {
-            idle::run(subscribe, count, Duration::try_from_secs_f64(seconds)?)
+        Command::Idle { subscribe, count } => {
+            let idle = Idle::connect(subscribe, count)?;
+            report::line(&Up { up: count })?;
+            idle.stay()
         }
     }
 }

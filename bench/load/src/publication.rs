@@ -87,10 +87,7 @@ mod tests {
             let mut publication = Publication::new(bytes);
             let mut wire = publication.wire(Kind::Numbered, 7, Duration::from_nanos(9)).to_vec();
             assert_eq!(message(&wire).body.len(), bytes.max(BODY_BYTES_MIN));
-            assert_eq!(
-                publication.read(&message(&wire)),
-                Some((Kind::Numbered, 7, Duration::from_nanos(9)))
-            );
+            assert_eq!(publication.read(&message(&wire)), Some((Kind::Numbered, 7, Duration::from_nanos(9))));
             wire[2] = b'B';
             assert_eq!(publication.read(&message(&wire)), None, "another topic");
         }

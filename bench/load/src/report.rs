@@ -12,13 +12,6 @@ pub struct Up {
     pub up: usize,
 }
 
-/// The measuring begins now.
-#[derive(Debug, Serialize)]
-pub struct Measuring {
-    /// For so long.
-    pub measuring_seconds: f64,
-}
-
 /// What was measured.
 #[derive(Debug, Serialize)]
 pub struct Measured {
