@@ -48,6 +48,8 @@ pub(super) struct Asked {
     call: Call,
     /// Whether the peers were asked for what seems absent.
     pub(super) peers_asked: bool,
+    /// Of its body: what it costs while it waits.
+    pub(super) bytes: usize,
 }
 
 /// What is to be done with a request.
@@ -94,6 +96,7 @@ impl Replica {
             sent: request.timestamp,
             call: request.call,
             peers_asked: false,
+            bytes: body.len(),
         };
         // Read your writes: what the session has written must be here first.
         if let Caller::Broker { session, last_resort } = &mut asked.client.caller
