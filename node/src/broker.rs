@@ -40,8 +40,13 @@ pub async fn run(context: Context, options: BrokerOptions) -> anyhow::Result<()>
 
     let requests = role::request_receives(options.dispatch.request_bytes_max);
     let (mut clients, client_handle) = Endpoint::new(context.plain_endpoint(SocketType::Router, requests));
-    let (mut workers, worker_handle) =
-        Endpoint::new(context.papo_endpoint(SocketType::Dealer, role::REPLY_RECEIVES, "broker"));
+    let mut worker_settings = context.papo_endpoint(SocketType::Dealer, role::REPLY_RECEIVES, "broker");
+    // Whatever the mind gives one worker fits its link: a burst must not end it.
+    let limits = &mut worker_settings.limits;
+    limits.queue_bytes_per_peer = limits.queue_bytes_per_peer.max(options.dispatch.worker_queue_bytes());
+    limits.queue_messages_per_peer =
+        limits.queue_messages_per_peer.max(options.dispatch.worker_queue_messages());
+    let (mut workers, worker_handle) = Endpoint::new(worker_settings);
     role::listen(&client_handle, &options.listen, "clients (ROUTER)").await?;
     role::listen(&worker_handle, &options.worker_listen, "workers (DEALER)").await?;
     tracing::info!(clients = ?options.listen, workers = ?options.worker_listen, "broker listens");
@@ -52,7 +57,7 @@ pub async fn run(context: Context, options: BrokerOptions) -> anyhow::Result<()>
     let mut last_heard = now().monotonic;
     let mut second = tokio::time::interval(METRICS_INTERVAL);
     loop {
-        let wait = role::until(dispatch.next_tick(now().monotonic));
+        let wait = role::until(Some(dispatch.next_tick()));
         if wait.is_zero() {
             // Not left to `select!`, which under load may never come to its timer.
             dispatch.tick(now(), &mut effects);
