@@ -41,8 +41,13 @@ pub async fn run(context: Context, options: BrokerOptions) -> anyhow::Result<()>
 
     let requests = role::request_receives(options.dispatch.request_bytes_max);
     let (mut clients, client_handle) = Endpoint::new(context.plain_endpoint(SocketType::Router, requests));
-    let (mut workers, worker_handle) =
-        Endpoint::new(context.papo_endpoint(SocketType::Dealer, role::REPLY_RECEIVES, "broker"));
+    let mut worker_settings = context.papo_endpoint(SocketType::Dealer, role::REPLY_RECEIVES, "broker");
+    // Whatever the mind gives one worker fits its link: a burst must not end it.
+    let limits = &mut worker_settings.limits;
+    limits.queue_bytes_per_peer = limits.queue_bytes_per_peer.max(options.dispatch.worker_queue_bytes());
+    limits.queue_messages_per_peer =
+        limits.queue_messages_per_peer.max(options.dispatch.worker_queue_messages());
+    let (mut workers, worker_handle) = Endpoint::new(worker_settings);
     role::listen(&client_handle, &options.listen, "clients (ROUTER)").await?;
     role::listen(&worker_handle, &options.worker_listen, "workers (DEALER)").await?;
     tracing::info!(clients = ?options.listen, workers = ?options.worker_listen, "broker listens");
@@ -54,14 +59,14 @@ pub async fn run(context: Context, options: BrokerOptions) -> anyhow::Result<()>
     let mut second = tokio::time::interval(METRICS_INTERVAL);
     let mut alarm = Alarm::new();
     loop {
-        let mut next = dispatch.next_tick(now().monotonic);
-        if next.is_some_and(|at| at <= now().monotonic) {
+        let mut next = dispatch.next_tick();
+        if next <= now().monotonic {
             // Not left to `select!`, which under load may never come to its timer.
             dispatch.tick(now(), &mut effects);
-            next = dispatch.next_tick(now().monotonic);
+            next = dispatch.next_tick();
         }
         let quiet_is_due = drain_until.map(|_| last_heard + QUIET);
-        alarm.set(next.into_iter().chain(quiet_is_due).min());
+        alarm.set(quiet_is_due.map_or(next, |due| due.min(next)));
         tokio::select! {
             event = clients.next() => {
                 let Some(event) = event else { break };

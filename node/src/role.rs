@@ -218,8 +218,8 @@ impl Alarm {
     }
 
     /// To ring at `next` on the clock of [`now`], if that is earlier than it would.
-    pub fn set(&mut self, next: Option<Duration>) {
-        let at = tokio::time::Instant::now() + until(next);
+    pub fn set(&mut self, next: Duration) {
+        let at = tokio::time::Instant::now() + until(Some(next));
         if at < self.0.deadline() || self.0.is_elapsed() {
             self.0.as_mut().reset(at);
         }

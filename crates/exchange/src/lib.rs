@@ -8,6 +8,7 @@
 pub mod constants;
 mod counters;
 pub mod dispatch;
+mod lived_time;
 pub mod routing;
 
 pub use dispatch::{

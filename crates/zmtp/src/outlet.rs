@@ -218,8 +218,9 @@ impl State {
     /// Writes until nothing waits; `false` when something is left that the link's task must look after.
     fn write(&mut self) -> bool {
         let Socket::Open(half) = &self.socket else { return true };
+        let stream: &TcpStream = half.as_ref();
         if self.wish == Wish::Flush && self.ending == Ending::NotYet {
-            hold_back(half.as_ref());
+            hold_back(stream);
             self.ending = Ending::Corked;
         }
         loop {
@@ -229,7 +230,7 @@ impl State {
                     self.blocked = false;
                     if self.ending == Ending::Corked {
                         // Of no avail where the connection is broken already.
-                        let _ = SockRef::from::<TcpStream>(half.as_ref()).shutdown(Shutdown::Write);
+                        let _ = SockRef::from(stream).shutdown(Shutdown::Write);
                         self.ending = Ending::Told;
                     }
                     return true;

@@ -32,7 +32,8 @@ impl Replica {
     /// Has a request wait, or sends it elsewhere when too many do.
     pub(super) fn park(&mut self, now: Now, waiting: Waiting, effects: &mut Vec<Effect>) {
         let bytes: usize = self.waiting.iter().map(|waiting| waiting.asked.bytes).sum();
-        if self.waiting.len() >= WAITING_MAX || bytes.saturating_add(waiting.asked.bytes) > WAITING_BYTES_MAX {
+        if self.waiting.len() >= WAITING_MAX || bytes.saturating_add(waiting.asked.bytes) > WAITING_BYTES_MAX
+        {
             self.turn_away(now, waiting.asked.client, effects);
         } else {
             self.waiting.push(waiting);

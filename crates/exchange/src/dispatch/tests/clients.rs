@@ -116,8 +116,8 @@ fn each_answer_says_how_long_it_took() {
     let reply = FromWorker::Reply { key: job.key, cookie: Cookie::default(), body: "reply".into() };
     let input = DispatchInput::WorkerMessage { worker: FIRST, frames: reply.to_frames() };
     bench.dispatch.handle(Now { monotonic: bench.now, unix: UnixMillis(0) }, input, &mut effects);
-    bench.pass_beating(9_000, &[FIRST]);
-    bench.now += Duration::from_millis(300);
+    bench.pass_beating(9_250, &[FIRST]);
+    bench.now += Duration::from_millis(50);
     bench.dispatch.tick(Now { monotonic: bench.now, unix: UnixMillis(0) }, &mut effects);
     let times: Vec<_> = effects
         .into_iter()

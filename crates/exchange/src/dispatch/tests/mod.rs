@@ -3,7 +3,9 @@
 mod clients;
 mod failover;
 mod foreign;
+mod load;
 mod property;
+mod stall;
 
 use super::*;
 use papo_protocol::Value;
@@ -67,8 +69,8 @@ impl Bench {
     /// Lets time pass, with a tick whenever one is due.
     fn pass(&mut self, millis: u64) -> Vec<DispatchEffect> {
         let (end, mut effects) = (self.now + Duration::from_millis(millis), Vec::new());
-        while let Some(next) = self.dispatch.next_tick(self.now).filter(|next| *next <= end) {
-            self.now = next;
+        while self.dispatch.next_tick() <= end {
+            self.now = self.dispatch.next_tick().max(self.now);
             self.dispatch.tick(Now { monotonic: self.now, unix: UnixMillis(0) }, &mut effects);
         }
         self.now = end;
@@ -115,6 +117,10 @@ impl Bench {
 
     fn elsewhere(&mut self, job: &Job) -> Vec<DispatchEffect> {
         self.says(job.worker, &FromWorker::Elsewhere { key: job.key })
+    }
+
+    fn unknown(&mut self, job: &Job) -> Vec<DispatchEffect> {
+        self.says(job.worker, &FromWorker::Unknown { key: job.key })
     }
 
     fn echoes(&mut self, job: &Job, body: &'static str) -> Vec<DispatchEffect> {
