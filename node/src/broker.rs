@@ -3,19 +3,15 @@
 //! A request: client link -> [`Dispatch`] -> worker link -> server -> worker link -> [`Dispatch`] -> client link. This module
 //! moves frames and time; it must not know what a request asks.
 
+use crate::drain::{Activity, Drain, DrainSettings, Stage};
 use crate::http::{self, SurfaceOwner};
 use crate::metrics::{BrokerMetrics, METRICS_INTERVAL};
+use crate::readiness::Readiness;
 use crate::role::{self, Alarm, Context, now};
 use papo_exchange::{ConnectionId, Dispatch, DispatchEffect, DispatchInput, DispatchSettings};
 use papo_protocol::time::Now;
 use papo_zmtp::{Endpoint, EndpointHandle, Event, PeerId, SocketType};
 use std::net::SocketAddr;
-use std::time::Duration;
-
-/// How long a stopping broker waits for clients to read their last replies.
-const DRAIN_MAX: Duration = Duration::from_secs(15);
-/// A stopping broker serves on until no client has said anything for so long: what is on the wire is still answered.
-const QUIET: Duration = Duration::from_millis(400);
 
 /// What a broker is told.
 #[derive(Debug, Clone)]
@@ -28,6 +24,10 @@ pub struct BrokerOptions {
     pub http: SocketAddr,
     /// Deadlines and bounds.
     pub dispatch: DispatchSettings,
+    /// Servers of the settings.
+    pub servers: usize,
+    /// How it leaves.
+    pub drain: DrainSettings,
 }
 
 /// Runs until stopped.
@@ -54,60 +54,67 @@ pub async fn run(context: Context, options: BrokerOptions) -> anyhow::Result<()>
 
     let mut dispatch = Dispatch::new(options.dispatch, context.boot);
     let mut effects = Vec::new();
-    let mut drain_until = None;
-    let mut last_heard = now().monotonic;
+    let mut readiness = Readiness::new(now().monotonic, options.servers);
+    let mut drain = Drain::new(options.drain);
+    let mut ending = false;
     let mut second = tokio::time::interval(METRICS_INTERVAL);
     let mut alarm = Alarm::new();
     loop {
         let mut next = dispatch.next_tick();
-        if next <= now().monotonic {
+        let now_is = now();
+        if next <= now_is.monotonic {
             // Not left to `select!`, which under load may never come to its timer.
-            dispatch.tick(now(), &mut effects);
+            dispatch.tick(now_is, &mut effects);
             next = dispatch.next_tick();
         }
-        let quiet_is_due = drain_until.map(|_| last_heard + QUIET);
-        alarm.set(quiet_is_due.map_or(next, |due| due.min(next)));
+        alarm.set(next.min(now_is.monotonic.saturating_add(drain.patience())));
         tokio::select! {
             event = clients.next() => {
                 let Some(event) = event else { break };
                 let now = now();
-                last_heard = now.monotonic;
-                on_client(&mut dispatch, now, event, &mut effects);
-                while let Some(event) = clients.next_taken() {
-                    on_client(&mut dispatch, now, event, &mut effects);
+                let mut event = Some(event);
+                while let Some(next) = event {
+                    metrics.clients.observe(&next);
+                    on_client(&mut dispatch, now, next, &mut effects);
+                    event = clients.next_taken();
                 }
             },
             event = workers.next() => {
                 let Some(event) = event else { break };
                 let now = now();
-                on_worker(&context, &mut dispatch, now, event, &mut effects);
-                while let Some(event) = workers.next_taken() {
-                    on_worker(&context, &mut dispatch, now, event, &mut effects);
+                let mut event = Some(event);
+                while let Some(next) = event {
+                    metrics.workers.observe(&next);
+                    on_worker(&context, &mut dispatch, now, next, &mut effects);
+                    event = workers.next_taken();
                 }
             },
             () = alarm.rings() => dispatch.tick(now(), &mut effects),
             _ = second.tick() => metrics.update(&dispatch),
-            () = context.stop.cancelled(), if drain_until.is_none() => {
-                owner.set_ready(false);
-                // Who is told to go comes back elsewhere, or to this broker's successor.
-                client_handle.stop_listening();
-                last_heard = now().monotonic;
-                drain_until = Some(last_heard + DRAIN_MAX);
-                dispatch.handle(now(), DispatchInput::Drain, &mut effects);
+            () = context.stop.cancelled(), if !drain.has_begun() => drain.begin(now().monotonic),
+        }
+        let now = now();
+        let ready = readiness.is_ready(now.monotonic, dispatch.ready_workers());
+        owner.set_ready(ready && !drain.has_begun());
+        if drain.has_begun() {
+            let activity = Activity { owes: !dispatch.idle(), heard: dispatch.counters().requests };
+            match drain.stage(now.monotonic, activity) {
+                Stage::Serving | Stage::ServingOn => {}
+                Stage::Ending if ending => {}
+                Stage::Ending => {
+                    ending = true;
+                    // Who is told to go comes back elsewhere, or to this broker's successor.
+                    client_handle.stop_listening();
+                    dispatch.handle(now, DispatchInput::Drain, &mut effects);
+                }
+                Stage::Gone => break,
             }
         }
-        apply(&client_handle, &worker_handle, &mut effects);
-        owner.set_ready(drain_until.is_none() && dispatch.ready_workers() > 0);
-        if let Some(until) = drain_until {
-            let now = now().monotonic;
-            if now > until || dispatch.idle() && now >= last_heard + QUIET {
-                break;
-            }
-        }
+        apply(&client_handle, &worker_handle, &metrics, &mut effects);
     }
     // Said again: the idle ones too are closed now.
     dispatch.handle(now(), DispatchInput::Drain, &mut effects);
-    apply(&client_handle, &worker_handle, &mut effects);
+    apply(&client_handle, &worker_handle, &metrics, &mut effects);
     client_handle.shutdown();
     worker_handle.shutdown();
     while clients.next().await.is_some() {}
@@ -160,10 +167,16 @@ fn on_worker(
 }
 
 /// Carries out effects, all that one turn of the loop brought with as few system calls as it takes.
-fn apply(clients: &EndpointHandle, workers: &EndpointHandle, effects: &mut Vec<DispatchEffect>) {
+fn apply(
+    clients: &EndpointHandle,
+    workers: &EndpointHandle,
+    metrics: &BrokerMetrics,
+    effects: &mut Vec<DispatchEffect>,
+) {
     for effect in effects.drain(..) {
         match effect {
-            DispatchEffect::ToClient { client, frames, .. } => {
+            DispatchEffect::ToClient { client, frames, after } => {
+                metrics.answered(after);
                 role::post_or_close(clients, peer(client), &frames);
             }
             DispatchEffect::ToWorker { worker, frames } => {

@@ -3,12 +3,15 @@
 //! A publication: publisher link -> [`Routing`] -> one encoded copy on the queue of every receiver. A subscriber that does not
 //! read loses its oldest messages (counted); the others never wait for it.
 
+use crate::drain::{Activity, Drain, DrainSettings, Stage};
 use crate::http::{self, SurfaceOwner};
 use crate::metrics::{METRICS_INTERVAL, ProxyMetrics};
+use crate::readiness::Readiness;
 use crate::role::{self, Context, now};
 use bytes::Bytes;
 use papo_exchange::{Delivery, Routing, RoutingInput, RoutingSettings, SubscriberId};
-use papo_zmtp::{Encoded, Endpoint, EndpointHandle, Event, Limits, OnFull, PeerId, SendError, SocketType};
+use papo_protocol::time::Now;
+use papo_zmtp::{Encoded, Endpoint, EndpointHandle, Event, Limits, OnFull, PeerId, SocketType};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
@@ -23,6 +26,12 @@ pub struct ProxyOptions {
     pub http: SocketAddr,
     /// Largest request of a client, which becomes the largest publication.
     pub request_bytes: usize,
+    /// Bounds.
+    pub routing: RoutingSettings,
+    /// Servers of the settings.
+    pub servers: usize,
+    /// How it leaves.
+    pub drain: DrainSettings,
 }
 
 /// Subscribers send subscriptions and nothing else.
@@ -52,34 +61,57 @@ pub async fn run(context: Context, options: ProxyOptions) -> anyhow::Result<()> 
     role::listen(&subscriber_handle, &options.listen, "subscribers (XPUB)").await?;
     tracing::info!(publishers = ?options.xsub_listen, subscribers = ?options.listen, "proxy listens");
 
-    let mut routing = Routing::new(RoutingSettings::default());
-    // Whether each publisher presented the token.
-    let mut known: HashMap<PeerId, bool> = HashMap::new();
-    let mut outgoing = Outgoing::new(subscriber_handle.clone(), &limits);
+    let mut routing = Routing::new(options.routing);
+    let mut known = Publishers { context: &context, handle: publisher_handle.clone(), known: HashMap::new() };
+    let mut outgoing = Outgoing::new(&metrics, subscriber_handle.clone(), &limits);
+    let mut readiness = Readiness::new(now().monotonic, options.servers);
+    let mut drain = Drain::new(options.drain);
     let mut second = tokio::time::interval(METRICS_INTERVAL);
     loop {
+        // Whether something has changed beside publications.
+        let mut look = drain.has_begun();
         tokio::select! {
-            event = subscribers.next() => match event {
-                Some(event) => {
-                    on_subscriber(&mut routing, event);
-                    while let Some(event) = subscribers.next_taken() {
-                        on_subscriber(&mut routing, event);
-                    }
+            event = subscribers.next() => {
+                let Some(event) = event else { break };
+                let mut event = Some(event);
+                while let Some(next) = event {
+                    metrics.subscribers.observe(&next);
+                    on_subscriber(&mut routing, next);
+                    event = subscribers.next_taken();
                 }
-                None => break,
             },
             event = publishers.next() => {
                 let Some(event) = event else { break };
-                on_publisher(&context, &mut routing, &mut known, &publisher_handle, event, &mut outgoing);
-                while let Some(event) = publishers.next_taken() {
-                    on_publisher(&context, &mut routing, &mut known, &publisher_handle, event, &mut outgoing);
+                let now = now();
+                let mut event = Some(event);
+                while let Some(next) = event {
+                    look |= !matches!(next, Event::Message { .. });
+                    metrics.publishers.observe(&next);
+                    known.on_event(now, next, &mut routing, &mut outgoing);
+                    event = publishers.next_taken();
                 }
-                metrics.dropped_slow.inc_by(outgoing.flush());
+                outgoing.flush();
             },
-            _ = second.tick() => metrics.update(&routing),
-            () = context.stop.cancelled() => break,
+            () = tokio::time::sleep(drain.patience()), if drain.has_begun() => {}
+            _ = second.tick() => {
+                look = true;
+                metrics.update(&routing);
+            }
+            () = context.stop.cancelled(), if !drain.has_begun() => {
+                look = true;
+                drain.begin(now().monotonic);
+            }
         }
-        owner.set_ready(!known.is_empty());
+        if look {
+            let now = now().monotonic;
+            let ready = readiness.is_ready(now, known.servers());
+            owner.set_ready(ready && !drain.has_begun());
+            // A proxy owes nothing but what is queued, and that is flushed below.
+            let activity = Activity { owes: false, heard: 0 };
+            if matches!(drain.stage(now, activity), Stage::Ending | Stage::Gone) {
+                break;
+            }
+        }
     }
     owner.set_ready(false);
     subscriber_handle.shutdown();
@@ -107,42 +139,52 @@ fn on_subscriber(routing: &mut Routing, event: Event) {
     routing.handle(input);
 }
 
-fn on_publisher(
-    context: &Context,
-    routing: &mut Routing,
-    known: &mut HashMap<PeerId, bool>,
-    publishers: &EndpointHandle,
-    event: Event,
-    outgoing: &mut Outgoing,
-) {
-    match event {
-        Event::Up { peer, info } => {
-            let papo = context.is_papo(&info);
-            tracing::info!(publisher = peer.0, address = %info.address, papo, "publisher connected");
-            known.insert(peer, papo);
-            // A publisher filters by what it was asked for: everything, since who wants what is decided here.
-            if publishers.subscribe(peer, b"").is_err() {
-                publishers.close(peer);
+/// The publishers' side.
+struct Publishers<'a> {
+    context: &'a Context,
+    handle: EndpointHandle,
+    /// Whether each presented the token.
+    known: HashMap<PeerId, bool>,
+}
+
+impl Publishers<'_> {
+    /// Servers of ours that are connected; where there is none, any other publisher counts as one.
+    fn servers(&self) -> usize {
+        let papo = self.known.values().filter(|papo| **papo).count();
+        if papo > 0 { papo } else { self.known.len().min(1) }
+    }
+
+    fn on_event(&mut self, now: Now, event: Event, routing: &mut Routing, outgoing: &mut Outgoing) {
+        match event {
+            Event::Up { peer, info } => {
+                let papo = self.context.is_papo(&info);
+                tracing::info!(publisher = peer.0, address = %info.address, papo, "publisher connected");
+                self.known.insert(peer, papo);
+                // A publisher filters by what it was asked for: everything, since who wants what is decided here.
+                if self.handle.subscribe(peer, b"").is_err() {
+                    self.handle.close(peer);
+                }
             }
-        }
-        Event::Message { peer, frames } => {
-            let papo = known.get(&peer).copied().unwrap_or(false);
-            if let Some(delivery) = routing.publish(now(), papo, frames) {
-                outgoing.add(delivery);
+            Event::Message { peer, frames } => {
+                let papo = self.known.get(&peer).copied().unwrap_or(false);
+                if let Some(delivery) = routing.publish(now, papo, frames) {
+                    outgoing.add(delivery);
+                }
             }
+            Event::Down { peer, cause } => {
+                tracing::info!(publisher = peer.0, %cause, "publisher gone");
+                self.known.remove(&peer);
+            }
+            Event::Failed { cause, .. } => tracing::warn!(%cause, "publisher handshake failed"),
+            Event::Subscribe { .. } | Event::Cancel { .. } => {}
         }
-        Event::Down { peer, cause } => {
-            tracing::info!(publisher = peer.0, %cause, "publisher gone");
-            known.remove(&peer);
-        }
-        Event::Failed { cause, .. } => tracing::warn!(%cause, "publisher handshake failed"),
-        Event::Subscribe { .. } | Event::Cancel { .. } => {}
     }
 }
 
 /// Publications on their way to subscribers. Those that come together and have the same receivers are encoded and queued together:
 /// with many subscribers, queueing is what costs.
-struct Outgoing {
+struct Outgoing<'a> {
+    metrics: &'a ProxyMetrics,
     subscribers: EndpointHandle,
     messages_max: usize,
     bytes_max: usize,
@@ -151,13 +193,13 @@ struct Outgoing {
     receivers: Vec<PeerId>,
     /// Of the publication that is being added; kept for its room.
     next_receivers: Vec<PeerId>,
-    dropped: u64,
 }
 
-impl Outgoing {
+impl<'a> Outgoing<'a> {
     /// What is queued together is also dropped together: no more than a sixteenth of a queue.
-    fn new(subscribers: EndpointHandle, limits: &Limits) -> Self {
+    fn new(metrics: &'a ProxyMetrics, subscribers: EndpointHandle, limits: &Limits) -> Self {
         Self {
+            metrics,
             subscribers,
             messages_max: (limits.queue_messages_per_peer / 16).clamp(1, TOGETHER_MAX),
             bytes_max: (limits.queue_bytes_per_peer / 16).min(TOGETHER_BYTES_MAX),
@@ -165,7 +207,6 @@ impl Outgoing {
             bytes: 0,
             receivers: Vec::new(),
             next_receivers: Vec::new(),
-            dropped: 0,
         }
     }
 
@@ -191,19 +232,14 @@ impl Outgoing {
         let encoded = Encoded::several(self.messages.iter().map(<[Bytes; 2]>::as_slice));
         self.messages.clear();
         self.bytes = 0;
-        let mut refused = 0;
-        // A receiver that is gone has its Down event on the way.
-        let outcome = self.subscribers.post(self.receivers.iter().copied(), &encoded, |_, error| {
-            refused += if error == SendError::Full { encoded.messages() } else { 0 };
-        });
-        self.dropped += u64::try_from(outcome.dropped + refused).unwrap_or(u64::MAX);
+        let posted = self.subscribers.post(self.receivers.iter().copied(), &encoded);
+        self.metrics.posted(&posted, encoded.messages());
     }
 
-    /// Sends all that was added; how many messages were dropped for subscribers that do not read.
-    fn flush(&mut self) -> u64 {
+    /// Sends all that was added.
+    fn flush(&mut self) {
         self.post();
         self.subscribers.flush();
-        std::mem::take(&mut self.dropped)
     }
 }
 

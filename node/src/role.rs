@@ -27,6 +27,8 @@ const ENVELOPE_BYTES: usize = 64 << 10;
 pub const REPLY_RECEIVES: usize = REPLY_BYTES_MAX + ENVELOPE_BYTES;
 /// Bytes of replies that may wait for one broker; a link's queue takes at least as much.
 pub const REPLIES_QUEUED_MAX: usize = 2 * REPLY_BYTES_MAX;
+/// A link may ask for so many times the topics that a subscriber may have: those over the bound are counted and not heard.
+const SUBSCRIPTIONS_SLACK: usize = 2;
 /// Longest sleep of a role's loop: bounds the harm of a wrong `next_tick`.
 const TICK_MAX: Duration = Duration::from_secs(1);
 
@@ -115,6 +117,8 @@ impl Context {
         limits.frame_bytes = receives;
         limits.message_bytes = receives.saturating_add(ENVELOPE_BYTES);
         limits.queue_bytes_per_peer = limits.queue_bytes_per_peer.max(2 * receives.max(REPLIES_QUEUED_MAX));
+        // The line above may raise the queue of one peer over the setting.
+        limits.queue_bytes_total = limits.queue_bytes_total.max(2 * limits.queue_bytes_per_peer);
         EndpointSettings {
             socket,
             limits,
@@ -150,10 +154,17 @@ impl Context {
 fn endpoint_limits(spec: &LimitsSpec) -> Limits {
     let size = |value: u32| usize::try_from(value).unwrap_or(usize::MAX);
     Limits {
+        parts: size(spec.parts),
+        handshake: spec.handshake(),
         connections: size(spec.connections),
         connections_per_address: size(spec.connections_per_address),
+        // Somewhat too many are not heard; a flood of them ends the link.
+        subscriptions_per_peer: size(spec.subscriptions).saturating_mul(SUBSCRIPTIONS_SLACK),
         queue_messages_per_peer: size(spec.queue_messages),
         queue_bytes_per_peer: size(spec.queue_bytes),
+        queue_bytes_total: size(spec.queue_bytes_total),
+        heartbeat_interval: spec.ping(),
+        heartbeat_timeout: spec.ping_timeout(),
         ..Limits::default()
     }
 }
@@ -199,12 +210,12 @@ pub fn send_or_close(handle: &EndpointHandle, peer: PeerId, frames: &[Bytes]) {
 
 /// As [`send_or_close`], but the message goes at the next flush, with whatever else was posted.
 pub fn post_or_close(handle: &EndpointHandle, peer: PeerId, frames: &[Bytes]) {
-    handle.post([peer], &Encoded::new(frames), |peer, error| {
+    for (peer, error) in handle.post([peer], &Encoded::new(frames)).refused {
         if error == SendError::Full {
             tracing::warn!(peer = peer.0, "a peer does not read what it is sent: its link is closed");
             handle.close(peer);
         }
-    });
+    }
 }
 
 /// The timer of a role's loop. It is moved only to an earlier time: under load the next tick changes at every message, and a timer

@@ -2,13 +2,14 @@
 
 use crate::broker::{self, BrokerOptions};
 use crate::cli::{self, BrokerArgs, CommonArgs, ProxyArgs, ReferenceArgs, ServerArgs, first};
+use crate::drain::DrainSettings;
 use crate::logging;
 use crate::proxy::{self, ProxyOptions};
 use crate::reference::{self, ReferenceOptions};
 use crate::role::Context;
 use crate::server::{self, PeerSource, ServerOptions};
 use anyhow::Context as _;
-use papo_exchange::DispatchSettings;
+use papo_exchange::{DispatchSettings, RoutingSettings};
 use papo_protocol::ServerName;
 use papo_protocol::codec::Limits;
 use papo_protocol::reply::Compat;
@@ -16,10 +17,13 @@ use papo_replica::ReplicaSettings;
 use papo_settings::{Environment, ListenAddress, LoginPolicy, NodeSettings, PublishOk, ports};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Deepest nesting and most values of a client's request: far above any dialect, far below harm.
 const REQUEST_DEPTH_MAX: usize = 16;
 const REQUEST_VALUES_MAX: usize = 4096;
+/// A stopping broker waits so much longer than its longest request for clients to read their last replies.
+const LAST_REPLIES: Duration = Duration::from_secs(2);
 
 /// Runs a role on a runtime of its own. One thread: a role is one task that moves bytes; two or three roles share a core well.
 fn run<F: Future<Output = anyhow::Result<()>> + Send + 'static>(
@@ -57,6 +61,10 @@ fn http(common: &CommonArgs, environment: &Environment) -> SocketAddr {
 fn sockets(flag: &[ListenAddress], environment: &[ListenAddress], default: &[u16]) -> Vec<SocketAddr> {
     let default: Vec<ListenAddress> = default.iter().map(|port| ListenAddress::everywhere(*port)).collect();
     first(flag, environment, &default).into_iter().map(ListenAddress::socket).collect()
+}
+
+fn serve_on(flag: Option<u32>, environment: &Environment) -> Duration {
+    Duration::from_secs(u64::from(flag.or(environment.drain_seconds).unwrap_or(0)))
 }
 
 fn data(flag: Option<PathBuf>, environment: &Environment) -> PathBuf {
@@ -157,6 +165,11 @@ pub fn broker(args: &BrokerArgs, environment: &Environment) -> anyhow::Result<()
             request_bytes_max: usize::try_from(spec.limits.request_bytes).unwrap_or(usize::MAX),
             ..DispatchSettings::default()
         },
+        servers: cli::servers_expected(&args.common, environment, &settings),
+        drain: DrainSettings {
+            serve_on: serve_on(args.drain_seconds, environment),
+            end_within: spec.broker.deadline() + LAST_REPLIES,
+        },
     };
     run(&args.common, environment, &settings, |context| broker::run(context, options))
 }
@@ -167,6 +180,7 @@ pub fn broker(args: &BrokerArgs, environment: &Environment) -> anyhow::Result<()
 /// As [`proxy::run`].
 pub fn proxy(args: &ProxyArgs, environment: &Environment) -> anyhow::Result<()> {
     let settings = cli::settings(&args.common, environment)?;
+    let limits = &settings.spec.limits;
     let options = ProxyOptions {
         xsub_listen: sockets(&args.xsub_listen, &environment.xsub_listen, &[ports::PROXY_PUBLISHERS]),
         listen: sockets(
@@ -175,7 +189,17 @@ pub fn proxy(args: &ProxyArgs, environment: &Environment) -> anyhow::Result<()> 
             &[ports::PROXY_SUBSCRIBERS, ports::PROXY_SUBSCRIBERS_ALIAS],
         ),
         http: http(&args.common, environment),
-        request_bytes: usize::try_from(settings.spec.limits.request_bytes).unwrap_or(usize::MAX),
+        request_bytes: usize::try_from(limits.request_bytes).unwrap_or(usize::MAX),
+        routing: RoutingSettings {
+            topics_per_subscriber_max: usize::try_from(limits.subscriptions).unwrap_or(usize::MAX),
+            ..RoutingSettings::default()
+        },
+        servers: cli::servers_expected(&args.common, environment, &settings),
+        // What is queued for subscribers is flushed, and owed to nobody else.
+        drain: DrainSettings {
+            serve_on: serve_on(args.drain_seconds, environment),
+            end_within: Duration::ZERO,
+        },
     };
     run(&args.common, environment, &settings, |context| proxy::run(context, options))
 }

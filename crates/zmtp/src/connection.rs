@@ -118,14 +118,17 @@ enum Talked {
 /// Reads, writes and beats until the link ends.
 async fn talk(shared: &Shared, mut reader: Reader<'_>, half: &mut OwnedReadHalf, peer: &Peer) -> Talked {
     let limits = &shared.settings.limits;
-    let mut heart = if peer.knows_commands { Heartbeat::new(limits, Instant::now()) } else { None };
-    // Far off where there are no heartbeats, and then never looked at.
-    let mut alarm = std::pin::pin!(sleep_until(heart.as_ref().map_or_else(Instant::now, Heartbeat::due)));
+    let mut heart = None;
+    // Only looked at, and first set, when there is a heart.
+    let mut alarm = std::pin::pin!(sleep_until(Instant::now()));
     poll_fn(|context| {
         let pause = match reader.poll(context, half) {
             Ok(pause) => pause,
             Err(cause) => return Poll::Ready(Talked::Over(cause)),
         };
+        if heart.is_none() && reader.knows_ping() {
+            heart = Heartbeat::new(limits, Instant::now());
+        }
         if let Some(heart) = &mut heart {
             if pause != (Pause::Quiet { heard: false }) {
                 heart.heard(Instant::now());

@@ -13,7 +13,7 @@ use crate::{
     limits::Limits,
     listen,
     outlet::Wish,
-    queue::{OnFull, SendError, SendOutcome},
+    queue::{OnFull, Posted, SendError, SendOutcome},
     registry::Shared,
 };
 use bytes::Bytes;
@@ -151,14 +151,10 @@ impl EndpointHandle {
     }
 
     /// Queues messages for each of `peers`, to be written at the next [`Self::flush`]: many posts and one flush cost a few
-    /// system calls. Calls `refused` for each peer that could not take them.
-    pub fn post(
-        &self,
-        peers: impl IntoIterator<Item = PeerId>,
-        messages: &Encoded,
-        refused: impl FnMut(PeerId, SendError),
-    ) -> SendOutcome {
-        self.shared.post(peers, messages, refused)
+    /// system calls.
+    #[must_use]
+    pub fn post(&self, peers: impl IntoIterator<Item = PeerId>, messages: &Encoded) -> Posted {
+        self.shared.post(peers, messages)
     }
 
     /// Writes what was posted, without waiting; what the kernel does not take at once goes when it does.

@@ -30,4 +30,4 @@ pub use endpoint::{Endpoint, EndpointHandle, EndpointSettings};
 pub use event::{DownCause, Event, LinkId, PeerId, PeerInfo};
 pub use handshake::SocketType;
 pub use limits::Limits;
-pub use queue::{OnFull, SendError, SendOutcome};
+pub use queue::{OnFull, Posted, SendError, SendOutcome};

@@ -5,6 +5,7 @@
 
 use crate::{
     codec::Encoded,
+    event::PeerId,
     limits::{Limits, WRITE_BYTES, WRITE_MESSAGES},
 };
 use bytes::{Buf, Bytes};
@@ -41,6 +42,15 @@ pub enum SendError {
 pub struct SendOutcome {
     /// Older messages dropped to make room ([`OnFull::DropOldest`]).
     pub dropped: usize,
+}
+
+/// What queueing for several peers did.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Posted {
+    /// Older messages dropped to make room, of all peers.
+    pub dropped: usize,
+    /// Peers for which nothing was queued, and why.
+    pub refused: Vec<(PeerId, SendError)>,
 }
 
 /// What all queues of one endpoint hold together.

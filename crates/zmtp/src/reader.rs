@@ -43,6 +43,8 @@ pub(crate) struct Reader<'a> {
     /// Size of the next read into the link's own buffer.
     chunk: usize,
     subscriptions: Option<Subscriptions>,
+    /// Whether the peer has sent a PING: then it knows them, whatever version it greeted (`JeroMQ` greets 3.0).
+    pinged: bool,
 }
 
 /// Why a reader stopped for now; the task is called again when it can go on.
@@ -77,7 +79,13 @@ impl<'a> Reader<'a> {
             drawn: 0,
             chunk: READ_BYTES_MIN,
             subscriptions: shared.settings.socket.takes_subscriptions().then(|| Subscriptions::new(limits)),
+            pinged: false,
         }
+    }
+
+    /// Whether the peer answers PINGs.
+    pub(crate) fn knows_ping(&self) -> bool {
+        self.peer.knows_commands || self.pinged
     }
 
     /// Reads what there is and hands it up; the error says how the link ended.
@@ -194,6 +202,7 @@ impl<'a> Reader<'a> {
             Command::Subscribe { topic } => self.on_subscribe(topic),
             Command::Cancel { topic } => Ok(self.on_cancel(topic)),
             Command::Ping { context, .. } => {
+                self.pinged = true;
                 // Refused only to a peer that sends thousands of PINGs and reads none of the answers.
                 if let Err(refused) = self.peer.outlet.command(Command::Pong { context }.encode()) {
                     tracing::trace!(peer = self.id.0, %refused, "PONG not queued");

@@ -8,7 +8,7 @@ use crate::{
     event::{DownCause, Event, LinkId, PeerId},
     inbox::Inbox,
     outlet::{Outlet, Queued, Wish},
-    queue::{Queue, SendError, SendOutcome, Totals},
+    queue::{Posted, Queue, SendError, SendOutcome, Totals},
 };
 use bytes::Bytes;
 use std::{
@@ -176,32 +176,27 @@ impl Shared {
         self.peer(peer).ok_or(SendError::Gone)?.outlet.send(message)
     }
 
-    /// Queues for each of `peers`, to be written at the next flush; calls `refused` for each that could not take it.
-    pub(crate) fn post(
-        &self,
-        peers: impl IntoIterator<Item = PeerId>,
-        messages: &Encoded,
-        mut refused: impl FnMut(PeerId, SendError),
-    ) -> SendOutcome {
-        let mut dropped = 0;
+    /// Queues for each of `peers`, to be written at the next flush.
+    pub(crate) fn post(&self, peers: impl IntoIterator<Item = PeerId>, messages: &Encoded) -> Posted {
+        let mut done = Posted::default();
         let registry = self.lock();
         let mut posted = self.posted();
         for id in peers {
             let Some(peer) = registry.peers.get(&id) else {
-                refused(id, SendError::Gone);
+                done.refused.push((id, SendError::Gone));
                 continue;
             };
             match peer.outlet.post(messages.clone()) {
                 Ok((outcome, queued)) => {
-                    dropped += outcome.dropped;
+                    done.dropped += outcome.dropped;
                     if queued == Queued::New {
                         posted.push(Arc::clone(peer));
                     }
                 }
-                Err(error) => refused(id, error),
+                Err(error) => done.refused.push((id, error)),
             }
         }
-        SendOutcome { dropped }
+        done
     }
 
     /// Writes what was posted.

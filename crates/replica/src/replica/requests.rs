@@ -80,7 +80,8 @@ impl Replica {
             Ok(request) => request,
             Err(bad) => {
                 self.receive_clock(now, &caller, bad.clock);
-                let client = Client { id, caller, style: bad.style, service: "invalid", author: None };
+                let service = if bad.refusal.code == Code::UnknownService { "other" } else { "invalid" };
+                let client = Client { id, caller, style: bad.style, service, author: None };
                 self.answer(now, client, &Reply::Refused(bad.refusal), effects);
                 return;
             }
