@@ -52,7 +52,7 @@ impl BotOptions {
     /// What no flag says, the environment may say.
     #[must_use]
     pub fn or_environment(self, environment: &Environment) -> Self {
-        let server = environment.server.as_ref().map(std::slice::from_ref).unwrap_or_default();
+        let server = environment.server.as_slice();
         Self {
             user: self.user.or_else(|| environment.user.clone()),
             broker: first(&self.broker, server, &environment.brokers),

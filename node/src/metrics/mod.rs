@@ -7,7 +7,7 @@ pub use links::{EndpointMetrics, EndpointsMetrics};
 
 use papo_exchange::{Dispatch, Routing};
 use papo_replica::Replica;
-use papo_zmtp::{SendError, SendOutcome};
+use papo_zmtp::{Posted, SendError, SendOutcome};
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 use std::time::Duration;
 
@@ -71,9 +71,9 @@ impl Dropped {
         self.slow.inc_by(u64::try_from(dropped).unwrap_or(u64::MAX));
     }
 
-    fn refused(&self, error: SendError) {
+    fn refused(&self, error: SendError, messages: usize) {
         match error {
-            SendError::Full => self.no_room.inc(),
+            SendError::Full => self.no_room.inc_by(u64::try_from(messages).unwrap_or(u64::MAX)),
             // Its end is counted with the connections.
             SendError::Gone => {}
         }
@@ -169,14 +169,12 @@ impl ProxyMetrics {
         })
     }
 
-    /// Messages were queued for subscribers, and some older ones dropped for them.
-    pub fn dropped(&self, outcome: SendOutcome) {
-        self.dropped.dropped(outcome);
-    }
-
-    /// A message was not queued for a subscriber.
-    pub fn refused(&self, error: SendError) {
-        self.dropped.refused(error);
+    /// So many messages were queued for subscribers.
+    pub fn posted(&self, posted: &Posted, messages: usize) {
+        self.dropped.dropped(SendOutcome { dropped: posted.dropped });
+        for (_, error) in &posted.refused {
+            self.dropped.refused(*error, messages);
+        }
     }
 
     /// Takes over the mind's counts.
@@ -298,7 +296,7 @@ impl PublisherMetrics {
 
     /// A publication was not queued for a proxy.
     pub fn refused(&self, error: SendError) {
-        self.dropped.refused(error);
+        self.dropped.refused(error, 1);
     }
 
     /// So many were forgotten too early.
