@@ -4,7 +4,7 @@
 export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/papo/target
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint bench clean images cluster cluster-down install
+.PHONY: help run build test lint bench bench-zmq clean images cluster cluster-down install
 
 help: ## This list.
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -41,6 +41,10 @@ cluster-down: ## Stops what `make cluster` booted.
 
 bench: build ## Figures of this machine: start, memory, requests a second.
 	@PAPO_BIN="$(CARGO_TARGET_DIR)/release/papo" bench/figures
+
+bench-zmq: build ## papo's broker and proxy beside libzmq's own proxy: speed, processor time, memory.
+	@cargo build --release --package papo-bench-load
+	@PAPO_BIN="$(CARGO_TARGET_DIR)/release/papo" PAPO_BENCH_LOAD="$(CARGO_TARGET_DIR)/release/papo-bench-load" bench/zmq
 
 clean: ## Forgets what was compiled. Conversations in ./papo-data stay.
 	@cargo clean --quiet

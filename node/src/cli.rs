@@ -18,8 +18,8 @@ Start here:  papo local -f chatcluster.yaml --chat
 
 Roles also read the environment: PAPO_NAME, PAPO_SETTINGS, PAPO_DATA, PAPO_TOKEN_FILE, PAPO_BROKER, PAPO_PROXY, PAPO_REF, PAPO_PEERS,
 PAPO_PEER_DOMAIN,
-PAPO_SERVER, PAPO_LISTEN, PAPO_WORKER_LISTEN, PAPO_XSUB_LISTEN, PAPO_PEER_LISTEN, PAPO_HTTP, PAPO_USER. A flag wins over the
-environment, the environment over the settings file. Exit status: 0 done, 1 failed, 2 used wrongly.";
+PAPO_SERVER, PAPO_LISTEN, PAPO_WORKER_LISTEN, PAPO_XSUB_LISTEN, PAPO_PEER_LISTEN, PAPO_HTTP, PAPO_DRAIN_SECONDS, PAPO_USER. A flag
+wins over the environment, the environment over the settings file. Exit status: 0 done, 1 failed, 2 used wrongly.";
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
@@ -109,6 +109,9 @@ pub struct BrokerArgs {
     /// DEALER address for servers [default: *:5556]
     #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
     pub worker_listen: Vec<ListenAddress>,
+    /// Seconds to serve on after SIGTERM, at least, for clients still led here by a list that lags behind [default: 0]
+    #[arg(long, value_name = "N")]
+    pub drain_seconds: Option<u32>,
 }
 
 /// `papo proxy`.
@@ -122,6 +125,9 @@ pub struct ProxyArgs {
     /// XSUB address for servers [default: *:5557]
     #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
     pub xsub_listen: Vec<ListenAddress>,
+    /// Seconds to serve on after SIGTERM, at least, for clients still led here by a list that lags behind [default: 0]
+    #[arg(long, value_name = "N")]
+    pub drain_seconds: Option<u32>,
 }
 
 /// `papo ref`.
@@ -155,4 +161,11 @@ pub fn settings(common: &CommonArgs, environment: &Environment) -> anyhow::Resul
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("cannot read the settings {}: name them with --settings", path.display()))?;
     NodeSettings::read(&text).with_context(|| format!("the settings {}", path.display()))
+}
+
+/// How many servers the settings name; none when no settings were given, since the defaults know nothing of what really runs.
+#[must_use]
+pub fn servers_expected(common: &CommonArgs, environment: &Environment, settings: &NodeSettings) -> usize {
+    let given = common.settings.is_some() || environment.settings.is_some();
+    if given { settings.members.len() } else { 0 }
 }

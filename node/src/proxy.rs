@@ -3,11 +3,15 @@
 //! A publication: publisher link -> [`Routing`] -> one encoded copy on the queue of every receiver. A subscriber that does not
 //! read loses its oldest messages (counted); the others never wait for it.
 
+use crate::drain::{Activity, Drain, DrainSettings, Stage};
 use crate::http::{self, SurfaceOwner};
 use crate::metrics::{METRICS_INTERVAL, ProxyMetrics};
+use crate::readiness::Readiness;
 use crate::role::{self, Context, now};
-use papo_exchange::{Routing, RoutingInput, RoutingSettings, SubscriberId};
-use papo_zmtp::{Encoded, Endpoint, EndpointHandle, Event, OnFull, PeerId, SocketType};
+use bytes::Bytes;
+use papo_exchange::{Delivery, Routing, RoutingInput, RoutingSettings, SubscriberId};
+use papo_protocol::time::Now;
+use papo_zmtp::{Encoded, Endpoint, EndpointHandle, Event, Limits, OnFull, PeerId, SocketType};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
@@ -22,10 +26,19 @@ pub struct ProxyOptions {
     pub http: SocketAddr,
     /// Largest request of a client, which becomes the largest publication.
     pub request_bytes: usize,
+    /// Bounds.
+    pub routing: RoutingSettings,
+    /// Servers of the settings.
+    pub servers: usize,
+    /// How it leaves.
+    pub drain: DrainSettings,
 }
 
 /// Subscribers send subscriptions and nothing else.
 const SUBSCRIBER_RECEIVES: usize = 16 << 10;
+/// Publications that are queued together at most, and their bytes: what one write takes.
+const TOGETHER_MAX: usize = 64;
+const TOGETHER_BYTES_MAX: usize = 64 << 10;
 
 /// Runs until stopped.
 ///
@@ -38,6 +51,7 @@ pub async fn run(context: Context, options: ProxyOptions) -> anyhow::Result<()> 
 
     let mut subscriber_settings = context.plain_endpoint(SocketType::Xpub, SUBSCRIBER_RECEIVES);
     subscriber_settings.on_full = OnFull::DropOldest;
+    let limits = subscriber_settings.limits.clone();
     let (mut subscribers, subscriber_handle) = Endpoint::new(subscriber_settings);
     let mut publisher_settings =
         context.papo_endpoint(SocketType::Xsub, role::publication_receives(options.request_bytes), "proxy");
@@ -47,26 +61,57 @@ pub async fn run(context: Context, options: ProxyOptions) -> anyhow::Result<()> 
     role::listen(&subscriber_handle, &options.listen, "subscribers (XPUB)").await?;
     tracing::info!(publishers = ?options.xsub_listen, subscribers = ?options.listen, "proxy listens");
 
-    let mut routing = Routing::new(RoutingSettings::default());
-    // Whether each publisher presented the token.
-    let mut known: HashMap<PeerId, bool> = HashMap::new();
+    let mut routing = Routing::new(options.routing);
+    let mut known = Publishers { context: &context, handle: publisher_handle.clone(), known: HashMap::new() };
+    let mut outgoing = Outgoing::new(&metrics, subscriber_handle.clone(), &limits);
+    let mut readiness = Readiness::new(now().monotonic, options.servers);
+    let mut drain = Drain::new(options.drain);
     let mut second = tokio::time::interval(METRICS_INTERVAL);
     loop {
+        // Whether something has changed beside publications.
+        let mut look = drain.has_begun();
         tokio::select! {
-            event = subscribers.next() => match event {
-                Some(event) => on_subscriber(&mut routing, event),
-                None => break,
-            },
-            event = publishers.next() => match event {
-                Some(event) => {
-                    on_publisher(&context, &mut routing, &mut known, &publisher_handle, event, &subscriber_handle, &metrics);
+            event = subscribers.next() => {
+                let Some(event) = event else { break };
+                let mut event = Some(event);
+                while let Some(next) = event {
+                    metrics.subscribers.observe(&next);
+                    on_subscriber(&mut routing, next);
+                    event = subscribers.next_taken();
                 }
-                None => break,
             },
-            _ = second.tick() => metrics.update(&routing),
-            () = context.stop.cancelled() => break,
+            event = publishers.next() => {
+                let Some(event) = event else { break };
+                let now = now();
+                let mut event = Some(event);
+                while let Some(next) = event {
+                    look |= !matches!(next, Event::Message { .. });
+                    metrics.publishers.observe(&next);
+                    known.on_event(now, next, &mut routing, &mut outgoing);
+                    event = publishers.next_taken();
+                }
+                outgoing.flush();
+            },
+            () = tokio::time::sleep(drain.patience()), if drain.has_begun() => {}
+            _ = second.tick() => {
+                look = true;
+                metrics.update(&routing);
+            }
+            () = context.stop.cancelled(), if !drain.has_begun() => {
+                look = true;
+                drain.begin(now().monotonic);
+            }
         }
-        owner.set_ready(!known.is_empty());
+        if look {
+            let now = now().monotonic;
+            let ready = readiness.is_ready(now, known.servers());
+            owner.set_ready(ready && !drain.has_begun());
+            // A proxy owes nothing but what is queued, and that is flushed below.
+            let activity = Activity { owes: false, heard: 0 };
+            if matches!(drain.stage(now, activity), Stage::Ending | Stage::Gone) {
+                break;
+            }
+        }
     }
     owner.set_ready(false);
     subscriber_handle.shutdown();
@@ -91,47 +136,110 @@ fn on_subscriber(routing: &mut Routing, event: Event) {
             return;
         }
     };
-    routing.handle(now(), input);
+    routing.handle(input);
 }
 
-fn on_publisher(
-    context: &Context,
-    routing: &mut Routing,
-    known: &mut HashMap<PeerId, bool>,
-    publishers: &EndpointHandle,
-    event: Event,
-    subscribers: &EndpointHandle,
-    metrics: &ProxyMetrics,
-) {
-    match event {
-        Event::Up { peer, info } => {
-            let papo = context.is_papo(&info);
-            tracing::info!(publisher = peer.0, address = %info.address, papo, "publisher connected");
-            known.insert(peer, papo);
-            // A publisher filters by what it was asked for: everything, since who wants what is decided here.
-            if publishers.subscribe(peer, b"").is_err() {
-                publishers.close(peer);
-            }
-        }
-        Event::Message { peer, frames } => {
-            let papo = known.get(&peer).copied().unwrap_or(false);
-            let Some(delivery) = routing.handle(now(), RoutingInput::Publication { papo, frames }) else {
-                return;
-            };
-            let encoded = Encoded::new(&delivery.frames);
-            for receiver in delivery.receivers {
-                // A receiver that is gone has its Down event on the way.
-                if let Ok(outcome) = subscribers.send(PeerId(receiver.0), encoded.clone()) {
-                    metrics.dropped_slow.inc_by(u64::try_from(outcome.dropped).unwrap_or(u64::MAX));
+/// The publishers' side.
+struct Publishers<'a> {
+    context: &'a Context,
+    handle: EndpointHandle,
+    /// Whether each presented the token.
+    known: HashMap<PeerId, bool>,
+}
+
+impl Publishers<'_> {
+    /// Servers of ours that are connected; where there is none, any other publisher counts as one.
+    fn servers(&self) -> usize {
+        let papo = self.known.values().filter(|papo| **papo).count();
+        if papo > 0 { papo } else { self.known.len().min(1) }
+    }
+
+    fn on_event(&mut self, now: Now, event: Event, routing: &mut Routing, outgoing: &mut Outgoing) {
+        match event {
+            Event::Up { peer, info } => {
+                let papo = self.context.is_papo(&info);
+                tracing::info!(publisher = peer.0, address = %info.address, papo, "publisher connected");
+                self.known.insert(peer, papo);
+                // A publisher filters by what it was asked for: everything, since who wants what is decided here.
+                if self.handle.subscribe(peer, b"").is_err() {
+                    self.handle.close(peer);
                 }
             }
+            Event::Message { peer, frames } => {
+                let papo = self.known.get(&peer).copied().unwrap_or(false);
+                if let Some(delivery) = routing.publish(now, papo, frames) {
+                    outgoing.add(delivery);
+                }
+            }
+            Event::Down { peer, cause } => {
+                tracing::info!(publisher = peer.0, %cause, "publisher gone");
+                self.known.remove(&peer);
+            }
+            Event::Failed { cause, .. } => tracing::warn!(%cause, "publisher handshake failed"),
+            Event::Subscribe { .. } | Event::Cancel { .. } => {}
         }
-        Event::Down { peer, cause } => {
-            tracing::info!(publisher = peer.0, %cause, "publisher gone");
-            known.remove(&peer);
+    }
+}
+
+/// Publications on their way to subscribers. Those that come together and have the same receivers are encoded and queued together:
+/// with many subscribers, queueing is what costs.
+struct Outgoing<'a> {
+    metrics: &'a ProxyMetrics,
+    subscribers: EndpointHandle,
+    messages_max: usize,
+    bytes_max: usize,
+    messages: Vec<[Bytes; 2]>,
+    bytes: usize,
+    receivers: Vec<PeerId>,
+    /// Of the publication that is being added; kept for its room.
+    next_receivers: Vec<PeerId>,
+}
+
+impl<'a> Outgoing<'a> {
+    /// What is queued together is also dropped together: no more than a sixteenth of a queue.
+    fn new(metrics: &'a ProxyMetrics, subscribers: EndpointHandle, limits: &Limits) -> Self {
+        Self {
+            metrics,
+            subscribers,
+            messages_max: (limits.queue_messages_per_peer / 16).clamp(1, TOGETHER_MAX),
+            bytes_max: (limits.queue_bytes_per_peer / 16).min(TOGETHER_BYTES_MAX),
+            messages: Vec::new(),
+            bytes: 0,
+            receivers: Vec::new(),
+            next_receivers: Vec::new(),
         }
-        Event::Failed { cause, .. } => tracing::warn!(%cause, "publisher handshake failed"),
-        Event::Subscribe { .. } | Event::Cancel { .. } => {}
+    }
+
+    fn add(&mut self, delivery: Delivery<'_>) {
+        self.next_receivers.clear();
+        self.next_receivers.extend(delivery.receivers.map(|receiver| PeerId(receiver.0)));
+        let bytes: usize = delivery.frames.iter().map(Bytes::len).sum();
+        if self.messages.len() >= self.messages_max
+            || self.bytes + bytes > self.bytes_max
+            || self.receivers != self.next_receivers
+        {
+            self.post();
+            std::mem::swap(&mut self.receivers, &mut self.next_receivers);
+        }
+        self.bytes += bytes;
+        self.messages.push(delivery.frames);
+    }
+
+    fn post(&mut self) {
+        if self.messages.is_empty() {
+            return;
+        }
+        let encoded = Encoded::several(self.messages.iter().map(<[Bytes; 2]>::as_slice));
+        self.messages.clear();
+        self.bytes = 0;
+        let posted = self.subscribers.post(self.receivers.iter().copied(), &encoded);
+        self.metrics.posted(&posted, encoded.messages());
+    }
+
+    /// Sends all that was added.
+    fn flush(&mut self) {
+        self.post();
+        self.subscribers.flush();
     }
 }
 

@@ -12,8 +12,10 @@ use papo_zmtp::{
 };
 use std::net::SocketAddr;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime};
+use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -25,6 +27,8 @@ const ENVELOPE_BYTES: usize = 64 << 10;
 pub const REPLY_RECEIVES: usize = REPLY_BYTES_MAX + ENVELOPE_BYTES;
 /// Bytes of replies that may wait for one broker; a link's queue takes at least as much.
 pub const REPLIES_QUEUED_MAX: usize = 2 * REPLY_BYTES_MAX;
+/// A link may ask for so many times the topics that a subscriber may have: those over the bound are counted and not heard.
+const SUBSCRIPTIONS_SLACK: usize = 2;
 /// Longest sleep of a role's loop: bounds the harm of a wrong `next_tick`.
 const TICK_MAX: Duration = Duration::from_secs(1);
 
@@ -113,6 +117,8 @@ impl Context {
         limits.frame_bytes = receives;
         limits.message_bytes = receives.saturating_add(ENVELOPE_BYTES);
         limits.queue_bytes_per_peer = limits.queue_bytes_per_peer.max(2 * receives.max(REPLIES_QUEUED_MAX));
+        // The line above may raise the queue of one peer over the setting.
+        limits.queue_bytes_total = limits.queue_bytes_total.max(2 * limits.queue_bytes_per_peer);
         EndpointSettings {
             socket,
             limits,
@@ -148,10 +154,17 @@ impl Context {
 fn endpoint_limits(spec: &LimitsSpec) -> Limits {
     let size = |value: u32| usize::try_from(value).unwrap_or(usize::MAX);
     Limits {
+        parts: size(spec.parts),
+        handshake: spec.handshake(),
         connections: size(spec.connections),
         connections_per_address: size(spec.connections_per_address),
+        // Somewhat too many are not heard; a flood of them ends the link.
+        subscriptions_per_peer: size(spec.subscriptions).saturating_mul(SUBSCRIPTIONS_SLACK),
         queue_messages_per_peer: size(spec.queue_messages),
         queue_bytes_per_peer: size(spec.queue_bytes),
+        queue_bytes_total: size(spec.queue_bytes_total),
+        heartbeat_interval: spec.ping(),
+        heartbeat_timeout: spec.ping_timeout(),
         ..Limits::default()
     }
 }
@@ -191,9 +204,41 @@ pub fn notice_death_soon(limits: &mut Limits) {
 /// Sends a message, or closes the link of a peer that does not read what it is sent: others must not pay with their memory, and the
 /// link's Down event tells the mind. A peer that is gone already has that event on its way.
 pub fn send_or_close(handle: &EndpointHandle, peer: PeerId, frames: &[Bytes]) {
-    if matches!(handle.send(peer, Encoded::new(frames)), Err(SendError::Full)) {
-        tracing::warn!(peer = peer.0, "a peer does not read what it is sent: its link is closed");
-        handle.close(peer);
+    post_or_close(handle, peer, frames);
+    handle.flush();
+}
+
+/// As [`send_or_close`], but the message goes at the next flush, with whatever else was posted.
+pub fn post_or_close(handle: &EndpointHandle, peer: PeerId, frames: &[Bytes]) {
+    for (peer, error) in handle.post([peer], &Encoded::new(frames)).refused {
+        if error == SendError::Full {
+            tracing::warn!(peer = peer.0, "a peer does not read what it is sent: its link is closed");
+            handle.close(peer);
+        }
+    }
+}
+
+/// The timer of a role's loop. It is moved only to an earlier time: under load the next tick changes at every message, and a timer
+/// that rings too early costs less than one that is set anew each time.
+pub struct Alarm(Pin<Box<Sleep>>);
+
+impl Alarm {
+    /// Rings within [`TICK_MAX`].
+    pub fn new() -> Self {
+        Self(Box::pin(tokio::time::sleep(TICK_MAX)))
+    }
+
+    /// To ring at `next` on the clock of [`now`], if that is earlier than it would.
+    pub fn set(&mut self, next: Duration) {
+        let at = tokio::time::Instant::now() + until(Some(next));
+        if at < self.0.deadline() || self.0.is_elapsed() {
+            self.0.as_mut().reset(at);
+        }
+    }
+
+    /// Completes when it is time. Cancel-safe.
+    pub async fn rings(&mut self) {
+        self.0.as_mut().await;
     }
 }
 

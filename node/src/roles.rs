@@ -2,13 +2,14 @@
 
 use crate::broker::{self, BrokerOptions};
 use crate::cli::{self, BrokerArgs, CommonArgs, ProxyArgs, ReferenceArgs, ServerArgs, first};
+use crate::drain::DrainSettings;
 use crate::logging;
 use crate::proxy::{self, ProxyOptions};
 use crate::reference::{self, ReferenceOptions};
 use crate::role::Context;
 use crate::server::{self, PeerSource, ServerOptions};
 use anyhow::Context as _;
-use papo_exchange::DispatchSettings;
+use papo_exchange::{DispatchSettings, RoutingSettings};
 use papo_protocol::ServerName;
 use papo_protocol::codec::Limits;
 use papo_protocol::reply::Compat;
@@ -16,13 +17,16 @@ use papo_replica::ReplicaSettings;
 use papo_settings::{Environment, ListenAddress, LoginPolicy, NodeSettings, PublishOk, ports};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Deepest nesting and most values of a client's request: far above any dialect, far below harm.
 const REQUEST_DEPTH_MAX: usize = 16;
 const REQUEST_VALUES_MAX: usize = 4096;
+/// A stopping broker waits so much longer than its longest request for clients to read their last replies.
+const LAST_REPLIES: Duration = Duration::from_secs(2);
 
 /// Runs a role on a runtime of its own. One thread: a role is one task that moves bytes; two or three roles share a core well.
-fn run<F: Future<Output = anyhow::Result<()>>>(
+fn run<F: Future<Output = anyhow::Result<()>> + Send + 'static>(
     common: &CommonArgs,
     environment: &Environment,
     settings: &NodeSettings,
@@ -40,7 +44,8 @@ fn run<F: Future<Output = anyhow::Result<()>>>(
             common.exit_on_stdin_close,
             &settings.spec.limits,
         )?;
-        let result = role(context.clone()).await;
+        // As a task: what the runtime itself waits for is woken by a system call each time.
+        let result = tokio::spawn(role(context.clone())).await.context("the role's task failed").flatten();
         context.finish().await;
         result
     });
@@ -56,6 +61,10 @@ fn http(common: &CommonArgs, environment: &Environment) -> SocketAddr {
 fn sockets(flag: &[ListenAddress], environment: &[ListenAddress], default: &[u16]) -> Vec<SocketAddr> {
     let default: Vec<ListenAddress> = default.iter().map(|port| ListenAddress::everywhere(*port)).collect();
     first(flag, environment, &default).into_iter().map(ListenAddress::socket).collect()
+}
+
+fn serve_on(flag: Option<u32>, environment: &Environment) -> Duration {
+    Duration::from_secs(u64::from(flag.or(environment.drain_seconds).unwrap_or(0)))
 }
 
 fn data(flag: Option<PathBuf>, environment: &Environment) -> PathBuf {
@@ -107,7 +116,7 @@ pub fn server(args: &ServerArgs, environment: &Environment) -> anyhow::Result<()
         depth: REQUEST_DEPTH_MAX,
         values: REQUEST_VALUES_MAX,
     };
-    run(&args.common, environment, &settings, async |context| {
+    run(&args.common, environment, &settings, |context| {
         let replica = ReplicaSettings {
             name,
             boot: context.boot,
@@ -133,7 +142,7 @@ pub fn server(args: &ServerArgs, environment: &Environment) -> anyhow::Result<()
             heartbeat: spec.reference.heartbeat(),
             replica,
         };
-        server::run(context, options).await
+        server::run(context, options)
     })
 }
 
@@ -156,8 +165,13 @@ pub fn broker(args: &BrokerArgs, environment: &Environment) -> anyhow::Result<()
             request_bytes_max: usize::try_from(spec.limits.request_bytes).unwrap_or(usize::MAX),
             ..DispatchSettings::default()
         },
+        servers: cli::servers_expected(&args.common, environment, &settings),
+        drain: DrainSettings {
+            serve_on: serve_on(args.drain_seconds, environment),
+            end_within: spec.broker.deadline() + LAST_REPLIES,
+        },
     };
-    run(&args.common, environment, &settings, async |context| broker::run(context, options).await)
+    run(&args.common, environment, &settings, |context| broker::run(context, options))
 }
 
 /// `papo proxy`.
@@ -166,6 +180,7 @@ pub fn broker(args: &BrokerArgs, environment: &Environment) -> anyhow::Result<()
 /// As [`proxy::run`].
 pub fn proxy(args: &ProxyArgs, environment: &Environment) -> anyhow::Result<()> {
     let settings = cli::settings(&args.common, environment)?;
+    let limits = &settings.spec.limits;
     let options = ProxyOptions {
         xsub_listen: sockets(&args.xsub_listen, &environment.xsub_listen, &[ports::PROXY_PUBLISHERS]),
         listen: sockets(
@@ -174,9 +189,19 @@ pub fn proxy(args: &ProxyArgs, environment: &Environment) -> anyhow::Result<()> 
             &[ports::PROXY_SUBSCRIBERS, ports::PROXY_SUBSCRIBERS_ALIAS],
         ),
         http: http(&args.common, environment),
-        request_bytes: usize::try_from(settings.spec.limits.request_bytes).unwrap_or(usize::MAX),
+        request_bytes: usize::try_from(limits.request_bytes).unwrap_or(usize::MAX),
+        routing: RoutingSettings {
+            topics_per_subscriber_max: usize::try_from(limits.subscriptions).unwrap_or(usize::MAX),
+            ..RoutingSettings::default()
+        },
+        servers: cli::servers_expected(&args.common, environment, &settings),
+        // What is queued for subscribers is flushed, and owed to nobody else.
+        drain: DrainSettings {
+            serve_on: serve_on(args.drain_seconds, environment),
+            end_within: Duration::ZERO,
+        },
     };
-    run(&args.common, environment, &settings, async |context| proxy::run(context, options).await)
+    run(&args.common, environment, &settings, |context| proxy::run(context, options))
 }
 
 /// `papo ref`.
@@ -193,5 +218,5 @@ pub fn reference(args: &ReferenceArgs, environment: &Environment) -> anyhow::Res
         expiry: settings.spec.reference.expiry(),
         list_as_map: settings.spec.compat.list_as_map,
     };
-    run(&args.common, environment, &settings, async |context| reference::run(context, options).await)
+    run(&args.common, environment, &settings, |context| reference::run(context, options))
 }

@@ -31,7 +31,8 @@ impl Cluster {
             if let Some(rest) = line.strip_prefix("requests to tcp://") {
                 let (broker, rest) = rest.split_once(", subscriptions at tcp://").unwrap();
                 let (proxy, _) = rest.split_once(';').unwrap();
-                return Self { process, broker: broker.to_owned(), proxy: proxy.to_owned() };
+                let list = |addresses: &str| addresses.replace(" or tcp://", ",");
+                return Self { process, broker: list(broker), proxy: list(proxy) };
             }
             said.push(line);
         }

@@ -172,11 +172,29 @@ fn add_rules(spec: &mut Value) {
     rules(
         spec,
         &["limits"],
-        vec![json!({
-            "rule": "self.queueBytes > self.requestBytes",
-            "fieldPath": ".queueBytes",
-            "message": "give queueBytes more than requestBytes, so that one message fits",
-        })],
+        vec![
+            json!({
+                "rule": "self.queueBytes > self.requestBytes",
+                "fieldPath": ".queueBytes",
+                "message": "give queueBytes more than requestBytes, so that one message fits",
+            }),
+            json!({
+                "rule": format!("self.queueBytesTotal >= {} * self.queueBytes", bounds::QUEUES_IN_TOTAL),
+                "fieldPath": ".queueBytesTotal",
+                "message": format!(
+                    "give queueBytesTotal at least {} x queueBytes, so that one slow peer leaves room for others",
+                    bounds::QUEUES_IN_TOTAL
+                ),
+            }),
+            json!({
+                "rule": format!("self.pingTimeoutSeconds >= {} * self.pingSeconds", bounds::PINGS_IN_TIMEOUT),
+                "fieldPath": ".pingTimeoutSeconds",
+                "message": format!(
+                    "give pingTimeoutSeconds at least {} x pingSeconds, so that one late answer ends no connection",
+                    bounds::PINGS_IN_TIMEOUT
+                ),
+            }),
+        ],
     );
 }
 

@@ -40,6 +40,17 @@ fn where_nothing_exists_everything_is_applied() {
 }
 
 #[test]
+fn a_broker_may_serve_on_and_finish_its_longest_request_before_it_is_killed() {
+    let grace = |spec| {
+        let deployments = desired(&cluster("papo", spec)).deployments;
+        let broker = deployments.iter().find(|deployment| deployment.name_any() == "papo-broker").unwrap();
+        broker.spec.template.spec.as_ref().unwrap().termination_grace_period_seconds
+    };
+    assert_eq!(grace(json!({})), Some(30));
+    assert_eq!(grace(json!({"broker": {"deadlineSeconds": 45}})), Some(55));
+}
+
+#[test]
 fn where_everything_exists_nothing_is_done() {
     let papo = cluster("papo", json!({"bots": {"replicas": 2}}));
     assert!(plan_for(&papo, &namespace_with(&[&papo])).is_empty());

@@ -32,12 +32,21 @@ pub const IN_FLIGHT_PER_CLIENT_MAX: usize = 64;
 pub const FOREIGN_CAPACITY: usize = 16;
 /// Most requests a papo worker gets at once, whatever its hello claims.
 pub const PAPO_CAPACITY_MAX: usize = 4096;
+/// Bytes of the requests that a worker has and has not answered, at which it gets nothing more: eight of the largest, which is more
+/// than it serves at a time, and with what goes around them less than the queue of a link takes by default (16 MiB).
+pub const WORKER_BYTES_MAX: usize = 8 << 20;
+/// What goes to a worker around a request, in wire form: key, cookie, flags and the heads of frames.
+pub const WORKER_ENVELOPE_BYTES_MAX: usize = 128 + papo_protocol::worker_link::COOKIE_BYTES_MAX;
 /// Largest client message, envelope included, in bytes.
 pub const REQUEST_BYTES_MAX: usize = 1 << 20;
 /// Frames of an envelope: one for each ROUTER on the way, and the empty one.
 pub const ENVELOPE_FRAMES_MAX: usize = 8;
 /// Bounds for looking at the service of a request that a foreign worker lost. Beyond them it counts as a write.
 pub const REQUEST_READ_LIMITS: Limits = Limits { bytes: REQUEST_BYTES_MAX, depth: 16, values: 10_000 };
+
+/// How often a mind asks to be called at the least, and so how much of a longer gap between two calls counts as time. With a beat
+/// that was due before it, less than what makes a worker dead; four idle wake-ups a second cost nothing.
+pub const CALLED_EVERY: Duration = Duration::from_millis(250);
 
 /// A publication's identity is remembered so long (design section 4, "Proxy").
 pub const IDENTITY_WINDOW: Duration = Duration::from_secs(60);
@@ -67,6 +76,16 @@ const _: () = assert!(
 const _: () = assert!(
     WORKER_CLOSED_AFTER.as_millis() >= BROKER_DEADLINE.as_millis(),
     "late replies are of use until then"
+);
+const _: () = assert!(
+    WORKER_BEAT_INTERVAL.as_millis() + 3 * CALLED_EVERY.as_millis() <= WORKER_DEAD_AFTER.as_millis(),
+    "after a broker's stall there is time to read the beats that wait, and after another at once"
+);
+const _: () = assert!(
+    REQUEST_BYTES_MAX <= WORKER_BYTES_MAX
+        && WORKER_BYTES_MAX + REQUEST_BYTES_MAX + (PAPO_CAPACITY_MAX + 1) * WORKER_ENVELOPE_BYTES_MAX
+            <= 16 << 20,
+    "what one worker is given fits the queue of its link"
 );
 const _: () = assert!(
     WAITING_BYTES_MAX <= HELD_BYTES_MAX && REQUEST_BYTES_MAX <= WAITING_BYTES_MAX,

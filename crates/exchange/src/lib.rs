@@ -8,11 +8,14 @@
 pub mod constants;
 mod counters;
 pub mod dispatch;
+mod lived_time;
 pub mod routing;
 
 pub use dispatch::{
     ConnectionId, Dispatch, DispatchCounters, DispatchEffect, DispatchInput, DispatchSettings,
 };
-pub use routing::{Delivery, Routing, RoutingCounters, RoutingInput, RoutingSettings, SubscriberId};
+pub use routing::{
+    Delivery, Receivers, Routing, RoutingCounters, RoutingInput, RoutingSettings, SubscriberId,
+};
 
 pub use papo_protocol::time::Now;

@@ -77,6 +77,11 @@ pub enum FromWorker {
         /// Of the request.
         key: RequestKey,
     },
+    /// It may be done here, and cannot be told to be (too few disks in time): ask another, who knows it by its key.
+    Unknown {
+        /// Of the request.
+        key: RequestKey,
+    },
     /// No new requests, please: those in flight are still answered.
     Leaving,
 }
@@ -90,6 +95,7 @@ mod head {
     pub(super) const BEAT: &[u8] = &[LINK_VERSION, b'B'];
     pub(super) const REPLY: &[u8] = &[LINK_VERSION, b'A'];
     pub(super) const ELSEWHERE: &[u8] = &[LINK_VERSION, b'E'];
+    pub(super) const UNKNOWN: &[u8] = &[LINK_VERSION, b'U'];
     pub(super) const LEAVING: &[u8] = &[LINK_VERSION, b'L'];
 }
 
@@ -103,7 +109,7 @@ impl ToWorker {
     pub fn to_frames(&self) -> Vec<Bytes> {
         match self {
             Self::Request { key, cookie, last_resort, body } => {
-                let flags = Bytes::copy_from_slice(&[u8::from(*last_resort)]);
+                let flags = Bytes::from_static(if *last_resort { &[1] } else { &[0] });
                 vec![
                     Bytes::from_static(head::REQUEST),
                     key_frame(*key),
@@ -149,6 +155,7 @@ impl FromWorker {
                 vec![Bytes::from_static(head::REPLY), key_frame(*key), cookie.0.clone(), body.clone()]
             }
             Self::Elsewhere { key } => vec![Bytes::from_static(head::ELSEWHERE), key_frame(*key)],
+            Self::Unknown { key } => vec![Bytes::from_static(head::UNKNOWN), key_frame(*key)],
             Self::Leaving => vec![Bytes::from_static(head::LEAVING)],
         }
     }
@@ -169,6 +176,7 @@ impl FromWorker {
                 body: body.clone(),
             }),
             (head::ELSEWHERE, [key]) => Some(Self::Elsewhere { key: RequestKey::from_bytes(key)? }),
+            (head::UNKNOWN, [key]) => Some(Self::Unknown { key: RequestKey::from_bytes(key)? }),
             (head::LEAVING, []) => Some(Self::Leaving),
             _ => None,
         }
@@ -206,6 +214,7 @@ mod tests {
             FromWorker::Beat,
             FromWorker::Reply { key: KEY, cookie: Cookie::default(), body: Bytes::from_static(b"body") },
             FromWorker::Elsewhere { key: KEY },
+            FromWorker::Unknown { key: KEY },
             FromWorker::Leaving,
         ] {
             let mut frames = message.to_frames();
@@ -230,7 +239,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_frames_panic(
-            kind in prop::sample::select(b"RHBAEL?".to_vec()),
+            kind in prop::sample::select(b"RHBAEUL?".to_vec()),
             rest in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..20), 0..6),
         ) {
             let frames: Vec<_> = std::iter::once(Bytes::from(vec![LINK_VERSION, kind])).chain(rest.into_iter().map(Bytes::from)).collect();

@@ -17,6 +17,8 @@ pub(crate) const REPUBLISH_WITHIN: Duration = Duration::from_secs(30);
 
 /// Requests waiting for peers, for a session's write, or for a name being stored. Further ones go elsewhere.
 pub(crate) const WAITING_MAX: usize = 1024;
+/// Bytes of the requests that wait: eight of the largest, or a full list of those that people write.
+pub(crate) const WAITING_BYTES_MAX: usize = 64 << 20;
 /// Operations that collect while a batch is being stored; further writes go elsewhere.
 pub(crate) const BATCH_OPS_MAX: usize = 16_384;
 /// Their bytes.
@@ -45,3 +47,4 @@ pub(crate) const ENTRY_OVERHEAD_BYTES: usize = 256;
 const _: () = assert!(OPS_BYTES_MAX + REQUEST_BYTES_MAX < PEER_MESSAGE_BYTES_MAX);
 const _: () = assert!(ABSENCE_WAIT.as_millis() < PULL_INTERVAL.as_millis());
 const _: () = assert!(REQUEST_BYTES_MAX < BATCH_BYTES_MAX);
+const _: () = assert!(REQUEST_BYTES_MAX <= WAITING_BYTES_MAX);

@@ -25,7 +25,7 @@ const fn bounds(min: u32, max: u32) -> Bounds {
 
 /// Servers: every one holds all data and talks to every other, so more than nine cost more than they give.
 pub const SERVER_REPLICAS: Bounds = bounds(1, 9);
-/// Brokers or proxies: every server connects to every one.
+/// Brokers or proxies: every server connects to every one. `papo local` has ports for so many ([`crate::ports`]).
 pub const EXCHANGE_REPLICAS: Bounds = bounds(1, 9);
 /// Bots: they write without end, so they are bounded as a guard against a slip of the finger.
 pub const BOT_REPLICAS: Bounds = bounds(0, 100);
@@ -61,12 +61,28 @@ pub const BOT_PAUSE_SECONDS: Bounds = bounds(0, 86_400);
 pub const BOT_CHANNELS: Bounds = bounds(1, 100);
 /// Bytes of one request: room for a long message, and no more than memory times connections can bear.
 pub const REQUEST_BYTES: Bounds = bounds(1_024, 16 * 1_024 * 1_024);
+/// Frames of one message: an envelope of eight hops, the empty frame and the body always fit.
+pub const PARTS: Bounds = bounds(16, 1_024);
+/// Seconds for a handshake: three packets, also over a bad line; one who takes a minute only holds a place.
+pub const HANDSHAKE_SECONDS: Bounds = bounds(1, 60);
 /// Connections of one listening socket.
 pub const CONNECTIONS: Bounds = bounds(16, 1_000_000);
+/// Topics of one subscriber: a bot follows a handful, and a bridge to another network perhaps every channel.
+pub const SUBSCRIPTIONS: Bounds = bounds(16, 100_000);
 /// Messages queued for one slow peer.
 pub const QUEUE_MESSAGES: Bounds = bounds(16, 10_000_000);
 /// Bytes queued for one slow peer: at least 64 KiB, and always more than one request (see [`crate::validate()`]).
 pub const QUEUE_BYTES: Bounds = bounds(65_536, 1_024 * 1_024 * 1_024);
+/// Bytes queued for all slow peers of one listening socket: at least two of the smallest queues, at most what 32 bits count.
+pub const QUEUE_BYTES_TOTAL: Bounds = bounds(2 * QUEUE_BYTES.min, u32::MAX);
+/// Queues that must fit in the bytes for all peers, so that one slow peer does not use up the half that is free for all.
+pub const QUEUES_IN_TOTAL: u32 = 2;
+/// Seconds between two heartbeats to a client.
+pub const PING_SECONDS: Bounds = bounds(1, 300);
+/// Seconds without a sign of life after which a client is gone.
+pub const PING_TIMEOUT_SECONDS: Bounds = bounds(2, 3_600);
+/// Heartbeats that must fit in that time, so that one late answer ends no connection.
+pub const PINGS_IN_TIMEOUT: u32 = 2;
 /// Bytes of a server's volume: below 16 MiB SQLite's log and one copy of the database do not fit.
 pub const STORAGE_BYTES_MIN: u64 = 16 * 1_024 * 1_024;
 /// Longest name of a ChatCluster: with `-server` and a revision's hash it stays a Kubernetes label (63 bytes).

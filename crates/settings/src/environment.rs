@@ -44,6 +44,8 @@ pub struct Environment {
     pub peer_listen: Option<ListenAddress>,
     /// Where metrics and readiness are served: `PAPO_HTTP`.
     pub http: Option<ListenAddress>,
+    /// Seconds that a broker or proxy serves on after SIGTERM, at least: `PAPO_DRAIN_SECONDS`.
+    pub drain_seconds: Option<u32>,
     /// A client's user: `PAPO_USER`.
     pub user: Option<String>,
     /// `USERNAME`, which login shells set, too: only a client takes it, and only as a default.
@@ -128,6 +130,7 @@ pub fn read_environment(
         xsub_listen: reader.list(&["PAPO_XSUB_LISTEN"])?,
         peer_listen: reader.one(&["PAPO_PEER_LISTEN"])?,
         http: reader.one(&["PAPO_HTTP"])?,
+        drain_seconds: reader.one(&["PAPO_DRAIN_SECONDS"])?,
         user: reader.text(&["PAPO_USER"]),
         shell_user: reader.variables.get("USERNAME").cloned(),
         auto_client: reader.switch("AUTO_CLIENT")?,
@@ -137,7 +140,7 @@ pub fn read_environment(
 }
 
 /// Every name of papo's own that [`read_environment`] reads.
-pub const OWN_NAMES: [&str; 16] = [
+pub const OWN_NAMES: [&str; 17] = [
     "PAPO_NAME",
     "PAPO_SETTINGS",
     "PAPO_DATA",
@@ -153,6 +156,7 @@ pub const OWN_NAMES: [&str; 16] = [
     "PAPO_XSUB_LISTEN",
     "PAPO_PEER_LISTEN",
     "PAPO_HTTP",
+    "PAPO_DRAIN_SECONDS",
     "PAPO_USER",
 ];
 
@@ -386,7 +390,11 @@ mod tests {
     #[test]
     fn every_name_of_ours_is_read() {
         for name in OWN_NAMES {
-            let value = if name == "PAPO_PEERS" { "server-2=127.0.0.1:1" } else { "127.0.0.1:1" };
+            let value = match name {
+                "PAPO_PEERS" => "server-2=127.0.0.1:1",
+                "PAPO_DRAIN_SECONDS" => "5",
+                _ => "127.0.0.1:1",
+            };
             let (environment, warnings) = read(&[(name, value)]);
             assert_ne!(environment, Environment::default(), "{name}");
             assert!(warnings.is_empty(), "{warnings:?}");

@@ -201,16 +201,43 @@ fn check_bots(bots: &BotsSpec, problems: &mut Problems) {
 }
 
 fn check_limits(limits: &LimitsSpec, problems: &mut Problems) {
-    problems.within("spec.limits.requestBytes", limits.request_bytes, bounds::REQUEST_BYTES);
-    problems.within("spec.limits.connections", limits.connections, bounds::CONNECTIONS);
-    let per_address = limits.connections_per_address;
-    problems.within("spec.limits.connectionsPerAddress", per_address, bounds::CONNECTIONS);
-    problems.within("spec.limits.queueMessages", limits.queue_messages, bounds::QUEUE_MESSAGES);
-    problems.within("spec.limits.queueBytes", limits.queue_bytes, bounds::QUEUE_BYTES);
+    for (field, value, bounds) in [
+        ("requestBytes", limits.request_bytes, bounds::REQUEST_BYTES),
+        ("parts", limits.parts, bounds::PARTS),
+        ("handshakeSeconds", limits.handshake_seconds, bounds::HANDSHAKE_SECONDS),
+        ("connections", limits.connections, bounds::CONNECTIONS),
+        ("connectionsPerAddress", limits.connections_per_address, bounds::CONNECTIONS),
+        ("subscriptions", limits.subscriptions, bounds::SUBSCRIPTIONS),
+        ("queueMessages", limits.queue_messages, bounds::QUEUE_MESSAGES),
+        ("queueBytes", limits.queue_bytes, bounds::QUEUE_BYTES),
+        ("queueBytesTotal", limits.queue_bytes_total, bounds::QUEUE_BYTES_TOTAL),
+        ("pingSeconds", limits.ping_seconds, bounds::PING_SECONDS),
+        ("pingTimeoutSeconds", limits.ping_timeout_seconds, bounds::PING_TIMEOUT_SECONDS),
+    ] {
+        problems.within(&format!("spec.limits.{field}"), value, bounds);
+    }
     if limits.queue_bytes <= limits.request_bytes && bounds::QUEUE_BYTES.contains(limits.queue_bytes) {
         let remedy =
             format!("give more than requestBytes ({}), so that one message fits", limits.request_bytes);
         problems.add("spec.limits.queueBytes", limits.queue_bytes, remedy);
+    }
+    let total = limits.queue_bytes_total;
+    let least = limits.queue_bytes.saturating_mul(bounds::QUEUES_IN_TOTAL);
+    if total < least && bounds::QUEUE_BYTES_TOTAL.contains(total) {
+        let remedy = format!(
+            "give at least {least}, {} x queueBytes, so that one slow peer leaves room for others",
+            bounds::QUEUES_IN_TOTAL
+        );
+        problems.add("spec.limits.queueBytesTotal", total, remedy);
+    }
+    let timeout = limits.ping_timeout_seconds;
+    let least = limits.ping_seconds.saturating_mul(bounds::PINGS_IN_TIMEOUT);
+    if timeout < least && bounds::PING_TIMEOUT_SECONDS.contains(timeout) {
+        let remedy = format!(
+            "give at least {least}, {} x pingSeconds, so that one late answer ends no connection",
+            bounds::PINGS_IN_TIMEOUT
+        );
+        problems.add("spec.limits.pingTimeoutSeconds", timeout, remedy);
     }
 }
 
@@ -265,6 +292,17 @@ mod tests {
             ("bots: {channels: [\"a\\nb\"]}", "spec.bots.channels[0]", "a\\\\nb", "printable"),
             ("bots: {pauseSeconds: {min: 9, max: 3}}", "spec.bots.pauseSeconds.max", "3", "at least"),
             ("limits: {requestBytes: 10}", "spec.limits.requestBytes", "10", "from 1024"),
+            ("limits: {parts: 8}", "spec.limits.parts", "8", "from 16"),
+            ("limits: {handshakeSeconds: 0}", "spec.limits.handshakeSeconds", "0", "from 1"),
+            ("limits: {subscriptions: 0}", "spec.limits.subscriptions", "0", "from 16"),
+            (
+                "limits: {queueBytesTotal: 1000000}",
+                "spec.limits.queueBytesTotal",
+                "1000000",
+                "2 x queueBytes",
+            ),
+            ("limits: {pingTimeoutSeconds: 9}", "spec.limits.pingTimeoutSeconds", "9", "at least 10"),
+            ("limits: {pingSeconds: 0}", "spec.limits.pingSeconds", "0", "from 1"),
             ("limits: {queueBytes: 65536}", "spec.limits.queueBytes", "65536", "more than requestBytes"),
         ] {
             let found = problems("papo", spec);

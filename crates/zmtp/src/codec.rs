@@ -112,33 +112,58 @@ pub fn decode_greeting(buffer: &mut BytesMut) -> Result<Option<Greeting>, Decode
     Ok(Some(Greeting { minor: if major > VERSION.0 { VERSION.1 } else { minor } }))
 }
 
-/// A message in wire form, encoded once for all its receivers; cloning is cheap.
+/// One message or several in wire form, encoded once for all their receivers; cloning is cheap.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Encoded(Bytes);
+pub struct Encoded {
+    wire: Bytes,
+    messages: usize,
+}
 
 impl Encoded {
     /// Encodes the frames of one message. Without frames there is no message, and sending it does nothing.
     #[must_use]
     pub fn new(frames: &[Bytes]) -> Self {
-        let bytes = frames.iter().map(|frame| header_bytes(frame.len()) + frame.len()).sum();
+        Self::several([frames])
+    }
+
+    /// Encodes several messages for the same receivers. In a queue they stay together: they are written, or dropped for room, as one.
+    #[must_use]
+    pub fn several<'a>(messages: impl IntoIterator<Item = &'a [Bytes], IntoIter: Clone>) -> Self {
+        let messages = messages.into_iter();
+        let bytes = messages.clone().flatten().map(|frame| header_bytes(frame.len()) + frame.len()).sum();
         let mut wire = BytesMut::with_capacity(bytes);
-        let last = frames.len().saturating_sub(1);
-        for (index, frame) in frames.iter().enumerate() {
-            put_frame(&mut wire, if index < last { FLAG_MORE } else { 0 }, frame);
+        let mut count = 0;
+        for frames in messages {
+            let last = frames.len().saturating_sub(1);
+            for (index, frame) in frames.iter().enumerate() {
+                put_frame(&mut wire, if index < last { FLAG_MORE } else { 0 }, frame);
+            }
+            count += usize::from(!frames.is_empty());
         }
-        Self(wire.freeze())
+        Self { wire: wire.freeze(), messages: count }
+    }
+
+    /// What is in wire form already, as one message.
+    pub(crate) fn of_wire(wire: Bytes) -> Self {
+        Self { wire, messages: 1 }
+    }
+
+    /// How many messages.
+    #[must_use]
+    pub fn messages(&self) -> usize {
+        self.messages
     }
 
     /// Bytes on the wire, headers included.
     #[must_use]
     pub fn wire_bytes(&self) -> usize {
-        self.0.len()
+        self.wire.len()
     }
 
     /// The wire form itself.
     #[must_use]
     pub fn into_bytes(self) -> Bytes {
-        self.0
+        self.wire
     }
 }
 

@@ -1,23 +1,24 @@
-//! One link from its TCP connection to its end: handshake, then a reader and a writer side by side in one task.
+//! One link from its TCP connection to its end: handshake, then reading, writing and heartbeats in one task.
 //!
-//! The reader hands up whole messages and waits when the owner does not take them, which TCP passes on to the peer; the writer
+//! The reader hands up whole messages and waits when the owner does not take them, which TCP passes on to the peer; the writing
 //! goes on meanwhile. This module must not know how the connection came about.
 
 use crate::{
     codec,
     event::{DownCause, Event, LinkId, PeerInfo},
     handshake::{Handshake, Ready, Step},
+    heartbeat::{Beat, Heartbeat},
     limits::{self, CLOSE_FLUSH, READ_BYTES_MIN},
-    reader::Reader,
+    outlet::{Outlook, Wish},
+    reader::{Pause, Reader},
     registry::{Peer, Shared},
-    writer::{self, Progress},
 };
 use bytes::BytesMut;
-use std::{net::SocketAddr, sync::Arc};
+use std::{future::poll_fn, net::SocketAddr, sync::Arc, task::Poll};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    time::{Instant, timeout, timeout_at},
+    net::{TcpStream, tcp::OwnedReadHalf},
+    time::{Instant, sleep_until, timeout, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -46,7 +47,8 @@ pub(crate) async fn run(
             return;
         }
     };
-    let Some((id, peer)) = shared.enter(ready.minor, end) else { return };
+    let (mut read_half, write_half) = stream.into_split();
+    let Some((id, peer)) = shared.enter(ready.minor, write_half, link, end) else { return };
     tracing::debug!(%address, peer = id.0, socket = ready.socket.name(), "link up");
     let info = PeerInfo {
         socket: ready.socket,
@@ -55,9 +57,19 @@ pub(crate) async fn run(
         link,
         properties: ready.properties,
     };
-    let reader = Reader::new(shared, id, Arc::clone(&peer), buffer);
     shared.tell(Event::Up { peer: id, info }).await;
-    let cause = converse(stream, reader, &peer).await;
+    let reader = Reader::new(shared, id, Arc::clone(&peer), buffer);
+    let cause = match talk(shared, reader, &mut read_half, &peer).await {
+        Talked::Over(cause) => {
+            drop(peer.outlet.end());
+            cause
+        }
+        Talked::Closing => {
+            close_in_order(&mut read_half, &peer).await;
+            DownCause::ClosedHere
+        }
+    };
+    drop(read_half);
     shared.leave(id);
     tracing::debug!(%address, peer = id.0, %cause, "link down");
     shared.tell(Event::Down { peer: id, cause }).await;
@@ -99,63 +111,75 @@ async fn shake_hands(
 enum Talked {
     /// The link is of no further use.
     Over(DownCause),
-    /// The owner asked for an end in order; what was queued is written, or the deadline passed.
-    Flushed { deadline: Instant },
+    /// The owner asked for an end in order.
+    Closing,
 }
 
-/// Reads and writes until the link ends; the socket is closed on return.
-async fn converse(mut stream: TcpStream, reader: Reader<'_>, peer: &Peer) -> DownCause {
-    match talk(&mut stream, reader, peer).await {
-        Talked::Over(cause) => cause,
-        Talked::Flushed { deadline } => {
-            tokio::select! {
-                () = peer.close.cancelled() => {}
-                _ = timeout_at(deadline, linger(&mut stream)) => {}
-            }
-            DownCause::ClosedHere
+/// Reads, writes and beats until the link ends.
+async fn talk(shared: &Shared, mut reader: Reader<'_>, half: &mut OwnedReadHalf, peer: &Peer) -> Talked {
+    let limits = &shared.settings.limits;
+    let mut heart = None;
+    // Only looked at, and first set, when there is a heart.
+    let mut alarm = std::pin::pin!(sleep_until(Instant::now()));
+    poll_fn(|context| {
+        let pause = match reader.poll(context, half) {
+            Ok(pause) => pause,
+            Err(cause) => return Poll::Ready(Talked::Over(cause)),
+        };
+        if heart.is_none() && reader.knows_ping() {
+            heart = Heartbeat::new(limits, Instant::now());
         }
-    }
-}
-
-async fn talk(stream: &mut TcpStream, mut reader: Reader<'_>, peer: &Peer) -> Talked {
-    let (mut read_half, mut write_half) = stream.split();
-    let progress = Progress::new(Instant::now());
-    let heartbeat = reader.heartbeat();
-    let mut reading = std::pin::pin!(reader.run(&mut read_half, &progress));
-    let mut writing = std::pin::pin!(writer::run(&mut write_half, peer, heartbeat, &progress));
-    let closed_here = Talked::Over(DownCause::ClosedHere);
-    // In random order, not by rank: a peer that always has more to read would keep the writer from its turn.
-    tokio::select! {
-        () = peer.close.cancelled() => closed_here,
-        () = peer.flush.cancelled() => {
-            let deadline = Instant::now() + CLOSE_FLUSH;
-            tokio::select! {
-                () = peer.close.cancelled() => closed_here,
-                _ = timeout_at(deadline, writing) => Talked::Flushed { deadline },
+        if let Some(heart) = &mut heart {
+            if pause != (Pause::Quiet { heard: false }) {
+                heart.heard(Instant::now());
             }
-        }
-        cause = &mut reading => Talked::Over(cause),
-        written = &mut writing => match written {
-            Ok(()) => Talked::Flushed { deadline: Instant::now() + CLOSE_FLUSH },
-            // What the peer said before it closed is still to be read, up to the end of its stream.
-            Err(error) => {
-                tracing::debug!(%error, "cannot write");
-                peer.queue.close();
-                tokio::select! {
-                    () = peer.close.cancelled() => closed_here,
-                    () = peer.flush.cancelled() => closed_here,
-                    cause = reading => Talked::Over(cause),
+            while alarm.as_mut().poll(context).is_ready() {
+                match heart.beat(Instant::now()) {
+                    Beat::Wait => {}
+                    Beat::Silent => return Poll::Ready(Talked::Over(DownCause::HeartbeatTimeout)),
+                    // Refused by a full or closed lane of commands, which is sign enough; the peer's silence then decides.
+                    Beat::Ping(ping) => drop(peer.outlet.command(ping)),
                 }
+                alarm.as_mut().reset(heart.due());
             }
-        },
-    }
+        }
+        let outlook = peer.outlet.poll(context);
+        if outlook.thawed
+            && let Some(heart) = &mut heart
+        {
+            heart.heard(Instant::now());
+        }
+        match outlook.wish {
+            Wish::Live => Poll::Pending,
+            Wish::Flush => Poll::Ready(Talked::Closing),
+            Wish::Close => Poll::Ready(Talked::Over(DownCause::ClosedHere)),
+        }
+    })
+    .await
 }
 
-/// Reads on to the peer's own close: closing a socket with unread bytes resets the connection, and a reset takes from the
-/// peer what it has not yet read.
-async fn linger(stream: &mut TcpStream) -> std::io::Result<()> {
-    stream.shutdown().await?;
+/// Writes what is queued and the end of the stream, and reads on to its own close, all within a second: closing a
+/// socket with unread bytes resets the connection, and a reset takes from the peer what it has not yet read.
+async fn close_in_order(half: &mut OwnedReadHalf, peer: &Peer) {
+    let deadline = Instant::now() + CLOSE_FLUSH;
+    let is_over = |outlook: Outlook| outlook.empty || outlook.wish == Wish::Close;
+    let flushed = poll_fn(|context| match peer.outlet.poll(context) {
+        outlook if is_over(outlook) => Poll::Ready(()),
+        _ => Poll::Pending,
+    });
+    if timeout_at(deadline, flushed).await.is_err() {
+        drop(peer.outlet.end());
+        return;
+    }
+    let closed_here = poll_fn(|context| match peer.outlet.poll(context).wish {
+        Wish::Close => Poll::Ready(()),
+        Wish::Live | Wish::Flush => Poll::Pending,
+    });
     let mut rest = vec![0; READ_BYTES_MIN];
-    while stream.read(&mut rest).await? > 0 {}
-    Ok(())
+    let peer_closed = async { while matches!(half.read(&mut rest).await, Ok(1..)) {} };
+    tokio::select! {
+        () = closed_here => {}
+        _ = timeout_at(deadline, peer_closed) => {}
+    }
+    drop(peer.outlet.end());
 }

@@ -9,14 +9,15 @@ use crate::{
     connect,
     event::{Event, LinkId, PeerId},
     handshake::SocketType,
+    inbox::Taken,
     limits::Limits,
     listen,
-    queue::{OnFull, SendError, SendOutcome},
-    registry::{Shared, Weighed},
+    outlet::Wish,
+    queue::{OnFull, Posted, SendError, SendOutcome},
+    registry::Shared,
 };
 use bytes::Bytes;
-use std::{io, net::SocketAddr, sync::Arc};
-use tokio::sync::mpsc;
+use std::{collections::VecDeque, future::poll_fn, io, net::SocketAddr, sync::Arc, task::Poll};
 
 /// How an endpoint presents itself and behaves.
 #[derive(Debug, Clone)]
@@ -54,7 +55,8 @@ impl EndpointSettings {
 #[derive(Debug)]
 pub struct Endpoint {
     shared: Arc<Shared>,
-    events: mpsc::Receiver<Weighed>,
+    /// Taken from the inbox, not yet given to the owner.
+    batch: VecDeque<Event>,
 }
 
 /// The commanding half: cheap to clone.
@@ -65,8 +67,7 @@ pub struct EndpointHandle {
 
 impl Drop for Endpoint {
     fn drop(&mut self) {
-        self.shared.kill.cancel();
-        self.shared.tasks.close();
+        self.shared.abort();
     }
 }
 
@@ -74,19 +75,38 @@ impl Endpoint {
     /// An endpoint without links. Must be called within a tokio runtime.
     #[must_use]
     pub fn new(settings: EndpointSettings) -> (Self, EndpointHandle) {
-        let (shared, events) = Shared::new(settings);
-        (Self { shared: Arc::clone(&shared), events }, EndpointHandle { shared })
+        let shared = Shared::new(settings);
+        (Self { shared: Arc::clone(&shared), batch: VecDeque::new() }, EndpointHandle { shared })
     }
 
     /// The next event; `None` after [`EndpointHandle::shutdown`] when every link is closed. Cancel-safe.
     pub async fn next(&mut self) -> Option<Event> {
-        let weighed = tokio::select! {
+        if let Some(event) = self.next_taken() {
+            return Some(event);
+        }
+        let inbox = &self.shared.inbox;
+        if poll_fn(|context| inbox.poll_take(context, &mut self.batch)).await == Taken::Batch {
+            return self.next_taken();
+        }
+        // Closing: until the last task is done there may be more.
+        let told = poll_fn(|context| match inbox.poll_take(context, &mut self.batch) {
+            Poll::Ready(Taken::Closing) => Poll::Pending,
+            poll => poll,
+        });
+        tokio::select! {
             biased;
-            event = self.events.recv() => event,
-            // Ends once shut down and the last task is done; what it told last may have come since the line above.
-            () = self.shared.tasks.wait() => self.events.try_recv().ok(),
-        };
-        weighed.map(|weighed| self.shared.unpack(weighed))
+            _ = told => return self.next_taken(),
+            () = self.shared.tasks.wait() => {}
+        }
+        // What the last task told last.
+        poll_fn(|context| inbox.poll_take(context, &mut self.batch)).await;
+        self.next_taken()
+    }
+
+    /// The next of the events that came together with the last one of [`Self::next`]; `None` when it is time to flush what they
+    /// caused and to wait again.
+    pub fn next_taken(&mut self) -> Option<Event> {
+        self.batch.pop_front()
     }
 }
 
@@ -130,6 +150,18 @@ impl EndpointHandle {
         self.shared.send(peer, message)
     }
 
+    /// Queues messages for each of `peers`, to be written at the next [`Self::flush`]: many posts and one flush cost a few
+    /// system calls.
+    #[must_use]
+    pub fn post(&self, peers: impl IntoIterator<Item = PeerId>, messages: &Encoded) -> Posted {
+        self.shared.post(peers, messages)
+    }
+
+    /// Writes what was posted, without waiting; what the kernel does not take at once goes when it does.
+    pub fn flush(&self) {
+        self.shared.flush();
+    }
+
     /// Subscribes at a peer (XSUB and SUB endpoints; `""` = everything): as a command to peers that greeted 3.1, as a message to others.
     ///
     /// # Errors
@@ -161,7 +193,7 @@ impl EndpointHandle {
     /// Closes one link at once; what is queued is lost.
     pub fn close(&self, peer: PeerId) {
         if let Some(peer) = self.shared.peer(peer) {
-            peer.close.cancel();
+            peer.outlet.want(Wish::Close);
         }
     }
 
@@ -169,14 +201,14 @@ impl EndpointHandle {
     /// is read but not handed up.
     pub fn close_after_flush(&self, peer: PeerId) {
         if let Some(peer) = self.shared.peer(peer) {
-            peer.close_after_flush();
+            peer.outlet.want(Wish::Flush);
         }
     }
 
     /// Bytes queued for one peer; 0 when all went to the kernel, or the peer is gone.
     #[must_use]
     pub fn queued_bytes(&self, peer: PeerId) -> usize {
-        self.shared.peer(peer).map_or(0, |peer| peer.queue.bytes())
+        self.shared.peer(peer).map_or(0, |peer| peer.outlet.bytes())
     }
 
     /// Stops listening (existing links live on). The port is free a moment later.

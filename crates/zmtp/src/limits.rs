@@ -22,6 +22,9 @@ pub struct Limits {
     pub connections_per_address: usize,
     /// Bytes that may wait for one peer, in wire form, beside the batch being written. Default 8 MiB, two of the largest messages.
     pub queue_bytes_per_peer: usize,
+    /// Bytes that may wait for all peers of an endpoint together. Default 256 MiB, room for thirty peers that read nothing at all;
+    /// a message that waits for several peers counts for each, though it is held once.
+    pub queue_bytes_total: usize,
     /// Messages that may wait for one peer. Default 10,000, ten times libzmq's high-water mark.
     pub queue_messages_per_peer: usize,
     /// Longest topic of a subscription, in bytes. Default 1 KiB.
@@ -52,6 +55,7 @@ impl Default for Limits {
             connections: 10_000,
             connections_per_address: 10_000,
             queue_bytes_per_peer: 8 * MIB,
+            queue_bytes_total: 256 * MIB,
             queue_messages_per_peer: 10_000,
             topic_bytes: KIB,
             subscriptions_per_peer: 10_000,
@@ -85,10 +89,12 @@ pub(crate) const READY_PROPERTIES: usize = 64;
 /// Longest context of a PING (RFC 37, heartbeating); libzmq echoes no more either.
 pub(crate) const PING_CONTEXT_BYTES: usize = 16;
 
-/// First read of a link that was idle, in bytes: a request and its envelope, with room to spare.
+/// First read into a link's own buffer, in bytes: a request and its envelope, with room to spare.
 pub(crate) const READ_BYTES_MIN: usize = 4 * KIB;
-/// Largest read, reached by doubling while reads come back full.
+/// Largest read, reached by doubling while reads come back full; also the size of the buffer that links without one share.
 pub(crate) const READ_BYTES_MAX: usize = 64 * KIB;
+/// Reads of one link before the others get their turn.
+pub(crate) const READS_PER_TURN: usize = 8;
 /// What each link may hold without drawing on [`Limits::receiving_bytes`].
 pub(crate) const RECEIVING_FREE_BYTES: usize = 64 * KIB;
 /// Bodies shorter than this are copied out of the read buffer, longer ones share it. A kept frame pins the whole buffer

@@ -1,4 +1,4 @@
-//! What all links of one endpoint share: who is up, who may come in, the way to the owner, and the tokens that end things.
+//! What all links of one endpoint share: who is up, who may come in, whose queue is to be flushed, and the tokens that end things.
 //!
 //! The lock guards plain maps and is never held across an await. This module must not know the wire.
 
@@ -6,19 +6,23 @@ use crate::{
     codec::Encoded,
     endpoint::EndpointSettings,
     event::{DownCause, Event, LinkId, PeerId},
-    limits::FRAME_OVERHEAD,
-    queue::{Queue, SendError, SendOutcome},
+    inbox::Inbox,
+    outlet::{Outlet, Queued, Wish},
+    queue::{Posted, Queue, SendError, SendOutcome, Totals},
 };
 use bytes::Bytes;
 use std::{
     collections::HashMap,
+    future::poll_fn,
+    hash::{BuildHasherDefault, Hasher},
     net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
+    task::Poll,
 };
-use tokio::sync::{Semaphore, mpsc};
+use tokio::net::tcp::OwnedWriteHalf;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// The shared part of an endpoint; its tasks and handles hold it.
@@ -30,24 +34,19 @@ pub(crate) struct Shared {
     pub(crate) stop: CancellationToken,
     /// The owner is gone: everything ends at once.
     pub(crate) kill: CancellationToken,
-    events: mpsc::Sender<Weighed>,
-    /// Free bytes of [`crate::Limits::event_bytes`].
-    event_budget: Semaphore,
+    pub(crate) inbox: Inbox,
     /// Bytes drawn from [`crate::Limits::receiving_bytes`].
     receiving: AtomicUsize,
+    /// Of all links' queues.
+    queued: Arc<Totals>,
     registry: Mutex<Registry>,
-}
-
-/// An event and its share of the budget, which is given back when the owner takes it.
-#[derive(Debug)]
-pub(crate) struct Weighed {
-    event: Event,
-    bytes: u32,
+    /// Links to which something was posted since the last flush.
+    posted: Mutex<Vec<Arc<Peer>>>,
 }
 
 #[derive(Debug)]
 struct Registry {
-    peers: HashMap<PeerId, Arc<Peer>>,
+    peers: HashMap<PeerId, Arc<Peer>, BuildHasherDefault<PeerHasher>>,
     links: HashMap<LinkId, CancellationToken>,
     listening: CancellationToken,
     accepted: usize,
@@ -59,29 +58,40 @@ struct Registry {
 /// One link that is up, as its owner reaches it.
 #[derive(Debug)]
 pub(crate) struct Peer {
-    pub(crate) queue: Queue,
+    pub(crate) outlet: Outlet,
     /// Whether the peer knows the commands of ZMTP 3.1.
     pub(crate) knows_commands: bool,
-    /// Close at once.
-    pub(crate) close: CancellationToken,
-    /// Close when the queue is empty.
-    pub(crate) flush: CancellationToken,
+    /// Of the target that was connected to.
+    link: Option<LinkId>,
 }
 
-impl Peer {
-    pub(crate) fn close_after_flush(&self) {
-        self.queue.close();
-        self.flush.cancel();
+/// Spreads our own running numbers; nobody else chooses them, so that nothing better is needed.
+#[derive(Debug, Default)]
+struct PeerHasher(u64);
+
+impl Hasher for PeerHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        // Fibonacci hashing (Knuth, TAOCP 6.4): 2^64 divided by the golden ratio.
+        self.0 = (self.0 ^ number).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     }
 }
 
 impl Shared {
-    pub(crate) fn new(settings: EndpointSettings) -> (Arc<Self>, mpsc::Receiver<Weighed>) {
-        let (events, receiver) = mpsc::channel(settings.event_capacity.max(1));
+    pub(crate) fn new(settings: EndpointSettings) -> Arc<Self> {
         let kill = CancellationToken::new();
         let stop = kill.child_token();
         let registry = Registry {
-            peers: HashMap::new(),
+            peers: HashMap::default(),
             links: HashMap::new(),
             listening: stop.child_token(),
             accepted: 0,
@@ -89,51 +99,36 @@ impl Shared {
             next_peer: 1,
             next_link: 1,
         };
-        let shared = Self {
-            event_budget: Semaphore::new(settings.limits.event_bytes.clamp(1, Semaphore::MAX_PERMITS)),
+        Arc::new(Self {
+            inbox: Inbox::new(settings.event_capacity, settings.limits.event_bytes),
+            queued: Totals::new(&settings.limits),
             settings,
             tasks: TaskTracker::new(),
             stop,
             kill,
-            events,
             receiving: AtomicUsize::new(0),
             registry: Mutex::new(registry),
-        };
-        (Arc::new(shared), receiver)
+            posted: Mutex::default(),
+        })
     }
 
     /// Hands an event to the owner, waiting while it has too many or too large ones waiting. Gives up when the owner is gone.
     pub(crate) async fn tell(&self, event: Event) {
-        let bytes = self.weight(&event);
-        // The permits come back in `unpack`; until the event is in the channel, a cancelled call returns them itself.
-        let Ok(permits) = self.event_budget.acquire_many(bytes).await else { return };
-        if let Ok(slot) = self.events.reserve().await {
-            permits.forget();
-            slot.send(Weighed { event, bytes });
+        let mut held = Some(event);
+        let offered = poll_fn(|context| {
+            held = held.take().and_then(|event| self.inbox.offer(event, context).err());
+            if held.is_some() { Poll::Pending } else { Poll::Ready(()) }
+        });
+        tokio::select! {
+            biased;
+            () = offered => {}
+            () = self.kill.cancelled() => {}
         }
     }
 
-    /// Hands over a failure when there is room; strangers who knock and fail must not fill the owner's channel in wait.
+    /// Hands over a failure when there is room; strangers who knock and fail must not fill the owner's inbox in wait.
     pub(crate) fn tell_failed(&self, link: Option<LinkId>, cause: DownCause) {
-        if let Err(refused) = self.events.try_send(Weighed { event: Event::Failed { link, cause }, bytes: 0 })
-        {
-            tracing::debug!(event = ?refused.into_inner().event, "no room to report a failed link");
-        }
-    }
-
-    pub(crate) fn unpack(&self, weighed: Weighed) -> Event {
-        self.event_budget.add_permits(weighed.bytes as usize);
-        weighed.event
-    }
-
-    /// At most the whole budget, so that the largest message can always pass, if alone.
-    fn weight(&self, event: &Event) -> u32 {
-        let bytes = match event {
-            Event::Message { frames, .. } => frames.iter().map(|frame| frame.len() + FRAME_OVERHEAD).sum(),
-            Event::Subscribe { topic, .. } | Event::Cancel { topic, .. } => topic.len() + FRAME_OVERHEAD,
-            Event::Up { .. } | Event::Down { .. } | Event::Failed { .. } => 0,
-        };
-        u32::try_from(bytes.min(self.settings.limits.event_bytes.max(1))).unwrap_or(u32::MAX)
+        self.inbox.offer_or_lose(Event::Failed { link, cause });
     }
 
     /// Draws the difference between what a link held and now holds from the budget of all; false when it is spent.
@@ -147,16 +142,20 @@ impl Shared {
         self.receiving.try_update(Ordering::Relaxed, Ordering::Relaxed, draw).is_ok()
     }
 
-    /// Enters a link that finished its handshake; `None` when the endpoint is closing.
-    pub(crate) fn enter(&self, minor_version: u8, parent: &CancellationToken) -> Option<(PeerId, Arc<Peer>)> {
-        let peer = Arc::new(Peer {
-            queue: Queue::new(&self.settings.limits, self.settings.on_full),
-            knows_commands: minor_version >= 1,
-            close: parent.child_token(),
-            flush: CancellationToken::new(),
-        });
+    /// Enters a link that finished its handshake; `None` when the endpoint is closing or the link was ended meanwhile.
+    pub(crate) fn enter(
+        &self,
+        minor_version: u8,
+        half: OwnedWriteHalf,
+        link: Option<LinkId>,
+        end: &CancellationToken,
+    ) -> Option<(PeerId, Arc<Peer>)> {
+        let queue = Queue::new(&self.settings.limits, self.settings.on_full, Arc::clone(&self.queued));
+        let peer =
+            Arc::new(Peer { outlet: Outlet::new(queue, half), knows_commands: minor_version >= 1, link });
         let mut registry = self.lock();
-        if self.stop.is_cancelled() {
+        // Looked at under the lock, under which those who cancel these look for the peers to end.
+        if self.stop.is_cancelled() || end.is_cancelled() {
             return None;
         }
         let id = PeerId(registry.next_peer);
@@ -166,10 +165,7 @@ impl Shared {
     }
 
     pub(crate) fn leave(&self, peer: PeerId) {
-        let left = self.lock().peers.remove(&peer);
-        if let Some(peer) = left {
-            peer.queue.close();
-        }
+        self.lock().peers.remove(&peer);
     }
 
     pub(crate) fn peer(&self, peer: PeerId) -> Option<Arc<Peer>> {
@@ -177,7 +173,43 @@ impl Shared {
     }
 
     pub(crate) fn send(&self, peer: PeerId, message: Encoded) -> Result<SendOutcome, SendError> {
-        self.peer(peer).ok_or(SendError::Gone)?.queue.push(message.into_bytes())
+        self.peer(peer).ok_or(SendError::Gone)?.outlet.send(message)
+    }
+
+    /// Queues for each of `peers`, to be written at the next flush.
+    pub(crate) fn post(&self, peers: impl IntoIterator<Item = PeerId>, messages: &Encoded) -> Posted {
+        let mut done = Posted::default();
+        let registry = self.lock();
+        let mut posted = self.posted();
+        for id in peers {
+            let Some(peer) = registry.peers.get(&id) else {
+                done.refused.push((id, SendError::Gone));
+                continue;
+            };
+            match peer.outlet.post(messages.clone()) {
+                Ok((outcome, queued)) => {
+                    done.dropped += outcome.dropped;
+                    if queued == Queued::New {
+                        posted.push(Arc::clone(peer));
+                    }
+                }
+                Err(error) => done.refused.push((id, error)),
+            }
+        }
+        done
+    }
+
+    /// Writes what was posted.
+    pub(crate) fn flush(&self) {
+        let mut posted = std::mem::take(&mut *self.posted());
+        for peer in posted.drain(..) {
+            peer.outlet.flush();
+        }
+        // Its room is used again, unless others posted meanwhile.
+        let mut kept = self.posted();
+        if kept.is_empty() {
+            *kept = posted;
+        }
     }
 
     pub(crate) fn send_command(
@@ -186,7 +218,7 @@ impl Shared {
         wire: impl FnOnce(&Peer) -> Bytes,
     ) -> Result<(), SendError> {
         let peer = self.peer(peer).ok_or(SendError::Gone)?;
-        peer.queue.push_command(wire(&peer))
+        peer.outlet.command(wire(&peer))
     }
 
     /// Names a link and the token that ends it.
@@ -200,9 +232,12 @@ impl Shared {
     }
 
     pub(crate) fn remove_link(&self, link: LinkId) {
-        let token = self.lock().links.remove(&link);
-        if let Some(token) = token {
+        let mut registry = self.lock();
+        if let Some(token) = registry.links.remove(&link) {
             token.cancel();
+        }
+        for peer in registry.peers.values().filter(|peer| peer.link == Some(link)) {
+            peer.outlet.want(Wish::Close);
         }
     }
 
@@ -218,12 +253,23 @@ impl Shared {
     /// Begins the orderly end: nothing new is entered, and each link closes when flushed.
     pub(crate) fn shutdown(&self) {
         self.stop.cancel();
-        // Entering checks `stop` under the lock, so no peer is missed here.
-        let peers: Vec<_> = self.lock().peers.values().cloned().collect();
-        for peer in peers {
-            peer.close_after_flush();
-        }
+        self.end_all(Wish::Flush);
         self.tasks.close();
+        self.inbox.close();
+    }
+
+    /// Ends everything at once.
+    pub(crate) fn abort(&self) {
+        self.kill.cancel();
+        self.end_all(Wish::Close);
+        self.tasks.close();
+    }
+
+    /// Entering checks the tokens under the lock, so no peer is missed here once they are cancelled.
+    fn end_all(&self, wish: Wish) {
+        for peer in self.lock().peers.values() {
+            peer.outlet.want(wish);
+        }
     }
 
     /// Lets a connection in, as long as the guard lives.
@@ -244,7 +290,11 @@ impl Shared {
         Ok(Admission { shared: Arc::clone(self), address })
     }
 
-    /// No caller's code runs under the lock, so a poisoned registry is a whole one.
+    fn posted(&self) -> MutexGuard<'_, Vec<Arc<Peer>>> {
+        self.posted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// No panic can leave the maps half changed, so a poisoned registry is a whole one.
     fn lock(&self) -> MutexGuard<'_, Registry> {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }

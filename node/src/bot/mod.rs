@@ -8,10 +8,11 @@ mod rounds;
 #[cfg(test)]
 mod tests;
 
-use crate::client::{Client, LiveStream, Seen, SharedClock, loopback};
+use crate::cli::first;
+use crate::client::{Client, LiveStream, Seen, SharedClock};
 use anyhow::Context as _;
 use papo_protocol::UserName;
-use papo_settings::{Address, BotsSpec, ChatCluster, Environment, NodeSettings, ports};
+use papo_settings::{Address, BotsSpec, ChatCluster, Environment, NodeSettings};
 use rounds::Bot;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -24,12 +25,12 @@ pub struct BotOptions {
     /// Its name [default: user and a random number]
     #[arg(long, value_name = "NAME")]
     pub user: Option<String>,
-    /// The broker, or one server [default: 127.0.0.1:5555]
-    #[arg(long, value_name = "ADDRESS")]
-    pub broker: Option<Address>,
-    /// The proxy [default: 127.0.0.1:5558]
-    #[arg(long, value_name = "ADDRESS")]
-    pub proxy: Option<Address>,
+    /// The broker, or one server; of several, the next when one dies [default: 127.0.0.1:5555]
+    #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
+    pub broker: Vec<Address>,
+    /// The proxy; of several, the next when one dies [default: 127.0.0.1:5558]
+    #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
+    pub proxy: Vec<Address>,
     /// Settings file, as `papo local` and the operator write it
     #[arg(long, value_name = "FILE")]
     pub settings: Option<PathBuf>,
@@ -51,11 +52,11 @@ impl BotOptions {
     /// What no flag says, the environment may say.
     #[must_use]
     pub fn or_environment(self, environment: &Environment) -> Self {
-        let asked = || environment.server.clone().or_else(|| environment.brokers.first().cloned());
+        let server = environment.server.as_slice();
         Self {
             user: self.user.or_else(|| environment.user.clone()),
-            broker: self.broker.or_else(asked),
-            proxy: self.proxy.or_else(|| environment.proxies_to_subscribe.first().cloned()),
+            broker: first(&self.broker, server, &environment.brokers),
+            proxy: first(&self.proxy, &environment.proxies_to_subscribe, &[]),
             settings: self.settings.or_else(|| environment.settings.clone()),
             ..self
         }
@@ -89,19 +90,17 @@ pub async fn run(options: BotOptions) -> anyhow::Result<ExitCode> {
     let tracker = TaskTracker::new();
     let stop = crate::shutdown::on_signal(&tracker, options.exit_on_stdin_close)
         .context("cannot listen for signals")?;
-    let broker = options.broker.unwrap_or_else(|| loopback(ports::BROKER_CLIENTS));
-    let proxy = options.proxy.unwrap_or_else(|| loopback(ports::PROXY_SUBSCRIBERS));
     tokio::select! {
-        () = chat(broker, proxy, plan) => {}
+        () = chat(options.broker, options.proxy, plan) => {}
         () = stop.cancelled() => {}
     }
     Ok(ExitCode::SUCCESS)
 }
 
-async fn chat(broker: Address, proxy: Address, plan: Plan) {
+async fn chat(brokers: Vec<Address>, proxies: Vec<Address>, plan: Plan) {
     let clock = SharedClock::default();
-    let client = Client::open(broker, clock.clone());
-    let (live, messages) = LiveStream::open(proxy, clock.clone(), Seen::default());
+    let client = Client::open(brokers, clock.clone());
+    let (live, messages) = LiveStream::open(proxies, clock.clone(), Seen::default());
     Bot::new(client, live, clock, plan).run(messages).await;
 }
 

@@ -11,7 +11,7 @@ fn plan(messages: u64) -> Plan {
 #[tokio::test]
 async fn j01_a_bot_enters_creates_channels_and_writes_rounds_of_ten() {
     let server = TestServer::start(Dialect::Foreign).await;
-    chat(server.broker.clone(), server.proxy.clone(), plan(25)).await;
+    chat(vec![server.broker.clone()], vec![server.proxy.clone()], plan(25)).await;
     let world = server.world();
     let [user] = world.users.as_slice() else { panic!("{:?}", world.users) };
     let number: u32 = user.strip_prefix("user").unwrap().parse().unwrap();
@@ -31,7 +31,7 @@ async fn j01_a_bot_enters_creates_channels_and_writes_rounds_of_ten() {
 async fn a_bot_goes_on_after_its_server_was_away() {
     let server = TestServer::start(Dialect::Papo).await;
     server.world().cuts = 3;
-    chat(server.broker.clone(), server.proxy.clone(), plan(3)).await;
+    chat(vec![server.broker.clone()], vec![server.proxy.clone()], plan(3)).await;
     assert_eq!(server.world().messages.len(), 3);
 }
 

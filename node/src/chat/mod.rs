@@ -16,6 +16,7 @@ mod terminal;
 #[cfg(test)]
 mod tests;
 
+use crate::cli::first;
 use crate::client::loopback;
 use papo_settings::{Address, Environment, ports};
 use std::io::IsTerminal as _;
@@ -24,12 +25,12 @@ use std::process::ExitCode;
 /// Options of `papo chat`.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct ChatOptions {
-    /// The broker, which passes requests on to a server [default: 127.0.0.1:5555]
-    #[arg(long, value_name = "ADDRESS")]
-    pub broker: Option<Address>,
-    /// The proxy, from which live messages come [default: 127.0.0.1:5558]
-    #[arg(long, value_name = "ADDRESS")]
-    pub proxy: Option<Address>,
+    /// The broker, which passes requests on to a server; of several, the next when one dies [default: 127.0.0.1:5555]
+    #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
+    pub broker: Vec<Address>,
+    /// The proxy, from which live messages come; of several, the next when one dies [default: 127.0.0.1:5558]
+    #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
+    pub proxy: Vec<Address>,
     /// One server to ask directly, without a broker
     #[arg(long, value_name = "ADDRESS", conflicts_with = "broker")]
     pub server: Option<Address>,
@@ -48,10 +49,10 @@ impl ChatOptions {
     /// What no flag says, the environment may say.
     #[must_use]
     pub fn or_environment(self, environment: &Environment) -> Self {
-        let asks = self.broker.is_some() || self.server.is_some();
+        let asks = !self.broker.is_empty() || self.server.is_some();
         Self {
-            broker: self.broker.or_else(|| environment.brokers.first().cloned()),
-            proxy: self.proxy.or_else(|| environment.proxies_to_subscribe.first().cloned()),
+            broker: first(&self.broker, &environment.brokers, &[]),
+            proxy: first(&self.proxy, &environment.proxies_to_subscribe, &[]),
             server: self.server.or_else(|| if asks { None } else { environment.server.clone() }),
             user: self.user.or_else(|| environment.user.clone()),
             no_color: self.no_color,
@@ -59,20 +60,27 @@ impl ChatOptions {
         }
     }
 
-    /// Whom requests are sent to, in words and as an address.
-    fn asked(&self) -> (String, Address) {
-        match (&self.server, &self.broker) {
-            (Some(server), _) => (format!("the server at {server}"), server.clone()),
-            (None, broker) => {
-                let broker = broker.clone().unwrap_or_else(|| loopback(ports::BROKER_CLIENTS));
-                (format!("the broker at {broker}"), broker)
-            }
+    /// Whom requests are sent to, in words and as addresses.
+    fn asked(&self) -> (String, Vec<Address>) {
+        if let Some(server) = &self.server {
+            return (format!("the server at {server}"), vec![server.clone()]);
         }
+        let brokers = first(&self.broker, &[], &[loopback(ports::BROKER_CLIENTS)]);
+        (in_words("broker", "brokers", &brokers), brokers)
     }
 
-    fn proxy(&self) -> Address {
-        self.proxy.clone().unwrap_or_else(|| loopback(ports::PROXY_SUBSCRIBERS))
+    /// Whom live messages come from, in words and as addresses.
+    fn heard(&self) -> (String, Vec<Address>) {
+        let proxies = first(&self.proxy, &[], &[loopback(ports::PROXY_SUBSCRIBERS)]);
+        (format!("{} (live messages)", in_words("proxy", "proxies", &proxies)), proxies)
     }
+}
+
+/// Such as `the broker at b:5555`, or `the brokers at a:5555, b:5555`.
+fn in_words(one: &str, several: &str, addresses: &[Address]) -> String {
+    let what = if addresses.len() == 1 { one } else { several };
+    let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+    format!("the {what} at {}", addresses.join(", "))
 }
 
 /// How a chat ended, as its exit status.

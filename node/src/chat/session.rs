@@ -74,8 +74,8 @@ impl Session {
         names: Names,
     ) -> Result<Self, EnterError> {
         let (clock, seen) = (SharedClock::default(), Seen::default());
-        let (asked, address) = options.asked();
-        let client = Client::open(address, clock.clone());
+        let (asked, addresses) = options.asked();
+        let client = Client::open(addresses, clock.clone());
         let wake = Arc::new(Notify::new());
         let mut background = JoinSet::new();
         background.spawn(watch_link(client.link(), asked.clone(), screen.clone(), wake.clone()));
@@ -92,10 +92,10 @@ impl Session {
             Err(source) => return Err(EnterError::Unreachable { source }),
         }
 
-        let (live, messages) = LiveStream::open(options.proxy(), clock, seen.clone());
+        let (heard, addresses) = options.heard();
+        let (live, messages) = LiveStream::open(addresses, clock, seen.clone());
         live.follow(user.as_str());
-        let proxy = format!("the proxy at {} (live messages)", options.proxy());
-        background.spawn(watch_link(live.link(), proxy, screen.clone(), wake.clone()));
+        background.spawn(watch_link(live.link(), heard, screen.clone(), wake.clone()));
         background.spawn(show_live(messages, user.as_str().to_owned(), screen.clone(), names.clone()));
         let joined = Joined::default();
         background.spawn(catch_up(CatchUp {

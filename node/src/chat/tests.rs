@@ -48,8 +48,8 @@ struct Person {
 impl Person {
     fn enter(server: &TestServer, name: &str) -> Self {
         let options = ChatOptions {
-            broker: Some(server.broker.clone()),
-            proxy: Some(server.proxy.clone()),
+            broker: vec![server.broker.clone()],
+            proxy: vec![server.proxy.clone()],
             user: Some(name.to_owned()),
             ..ChatOptions::default()
         };
@@ -194,8 +194,8 @@ fn flags_win_over_the_environment() {
     let (environment, _) = papo_settings::read_environment(variables.into_iter()).unwrap();
     let plain = ChatOptions::default().or_environment(&environment);
     assert_eq!(plain.asked().0, "the server at server-1:5555");
-    assert_eq!(plain.proxy().to_string(), "proxy:5558");
+    assert_eq!(plain.heard().0, "the proxy at proxy:5558 (live messages)");
     assert_eq!((plain.user, plain.suggested_user.as_deref()), (None, Some("root")));
-    let flag = ChatOptions { broker: Some("broker:1".parse().unwrap()), ..ChatOptions::default() };
+    let flag = ChatOptions { broker: vec!["broker:1".parse().unwrap()], ..ChatOptions::default() };
     assert_eq!(flag.or_environment(&environment).asked().0, "the broker at broker:1");
 }

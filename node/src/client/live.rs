@@ -1,12 +1,13 @@
-//! The listening side: one SUB socket that follows topics, and comes back by itself.
+//! The listening side: one SUB socket that follows topics, and comes back by itself; where there are several proxies, at the next.
 //!
 //! The `zeromq` crate's SUB reconnects by itself, but with pauses that grow to 30 s, without a limit on the handshake, and without
 //! telling; so a lost connection is noticed through the socket's monitor, and the socket is made anew.
 
 use super::link::{Link, LinkReport, SharedClock};
-use super::{BACKOFF_MIN, CONNECT_TIMEOUT, MESSAGE_LIMITS, Seen, endpoint, longer};
+use super::rotation::Rotation;
+use super::{BACKOFF_MIN, CONNECT_TIMEOUT, MESSAGE_LIMITS, Seen, endpoint, longer, loopback};
 use papo_protocol::client::{ReadMessage, read_publication};
-use papo_settings::Address;
+use papo_settings::{Address, ports};
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -41,14 +42,20 @@ pub struct LiveStream {
 }
 
 impl LiveStream {
-    /// Starts the task, which connects at once. Messages that `seen` knows are left out.
+    /// Starts the task, which connects at once: to the first of the addresses (without any, to this computer's proxy), and to the
+    /// next when one fails. Messages that `seen` knows are left out.
     #[must_use]
-    pub fn open(address: Address, clock: SharedClock, seen: Seen) -> (Self, mpsc::Receiver<Publication>) {
+    pub fn open(
+        addresses: Vec<Address>,
+        clock: SharedClock,
+        seen: Seen,
+    ) -> (Self, mpsc::Receiver<Publication>) {
         // Bounded by its user: a change is a command of a person or a step of a bot.
         let (changes, queue) = mpsc::unbounded_channel();
         let (events, messages) = mpsc::channel(EVENTS);
         let (report, link) = LinkReport::new();
-        tokio::spawn(Listener { address, clock, seen, report, topics: BTreeSet::new(), events }.run(queue));
+        let addresses = Rotation::new(addresses, loopback(ports::PROXY_SUBSCRIBERS));
+        tokio::spawn(Listener { addresses, clock, seen, report, topics: BTreeSet::new(), events }.run(queue));
         (Self { changes, link }, messages)
     }
 
@@ -63,7 +70,7 @@ impl LiveStream {
         let _ = self.changes.send(Change::Unfollow(topic.to_owned()));
     }
 
-    /// How the socket stands with the proxy.
+    /// How the socket stands with the proxies: lost when none of them is there.
     #[must_use]
     pub fn link(&self) -> watch::Receiver<Link> {
         self.link.clone()
@@ -71,7 +78,7 @@ impl LiveStream {
 }
 
 struct Listener {
-    address: Address,
+    addresses: Rotation,
     clock: SharedClock,
     seen: Seen,
     report: LinkReport,
@@ -94,17 +101,25 @@ impl Listener {
             let before = self.report.connections();
             match self.connection(&mut queue).await {
                 End::Closed => return,
-                End::Lost(error) => tracing::debug!(address = %self.address, %error, "live connection lost"),
+                End::Lost(error) => {
+                    tracing::debug!(address = %self.addresses.current(), %error, "live connection lost");
+                }
             }
-            self.report.lost();
             if self.report.connections() > before {
+                self.addresses.served();
                 pause = BACKOFF_MIN;
+            }
+            let all_failed = self.addresses.failed();
+            if all_failed {
+                self.report.lost();
             }
             tokio::select! {
                 () = sleep(pause) => {}
                 () = self.events.closed() => return,
             }
-            pause = longer(pause);
+            if all_failed {
+                pause = longer(pause);
+            }
         }
     }
 
@@ -114,7 +129,7 @@ impl Listener {
         options.connect_timeout(CONNECT_TIMEOUT);
         let mut socket = SubSocket::with_options(options);
         let mut monitor = socket.monitor();
-        if let Err(error) = socket.connect(&endpoint(&self.address)).await {
+        if let Err(error) = socket.connect(&endpoint(self.addresses.current())).await {
             return End::Lost(error);
         }
         while let Ok(change) = queue.try_recv() {

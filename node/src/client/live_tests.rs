@@ -3,7 +3,7 @@ use super::super::{Link, SharedClock};
 use super::*;
 
 fn listen(server: &TestServer) -> (LiveStream, mpsc::Receiver<Publication>) {
-    LiveStream::open(server.proxy.clone(), SharedClock::default(), Seen::default())
+    LiveStream::open(vec![server.proxy.clone()], SharedClock::default(), Seen::default())
 }
 
 /// Publishes until the subscription has arrived, each time as another message, and returns what came.
@@ -77,4 +77,23 @@ async fn a_stream_comes_back_by_itself_with_its_topics() {
             break;
         }
     }
+}
+
+#[tokio::test]
+async fn when_its_proxy_dies_a_stream_goes_on_at_another() {
+    let first = TestServer::start(Dialect::Papo).await;
+    let second = first.start_beside().await;
+    let proxies = vec![first.proxy.clone(), second.proxy.clone()];
+    let (live, mut messages) = LiveStream::open(proxies, SharedClock::default(), Seen::default());
+    let mut link = live.link();
+    live.follow("geral");
+    publish_until_heard(&first, &mut messages, "geral", "antes", 1000).await;
+    drop(first.stop().await);
+    // Nobody is told of a loss: the other is there at once.
+    while *link.borrow_and_update() != (Link::Up { connection: 2 }) {
+        assert_ne!(*link.borrow(), Link::Lost);
+        link.changed().await.unwrap();
+    }
+    let publication = publish_until_heard(&second, &mut messages, "geral", "depois", 2000).await;
+    assert_eq!(publication.message.message, "depois");
 }

@@ -1,17 +1,20 @@
-//! The asking side: one REQ socket, one request at a time, each repeated until it is answered or its deadline has passed.
+//! The asking side: one REQ socket, one request at a time, each repeated until it is answered or its deadline has passed. Where there
+//! are several to ask, such as the brokers of a cluster, the next one is asked when one fails.
 //!
 //! A repeated write carries the same `papo_id`, so papo's servers do it once. A foreign server knows no such thing and may do
 //! it twice; the alternative, not to repeat, would lose it.
 
 use super::link::{Link, LinkReport, SharedClock};
+use super::rotation::Rotation;
 use super::{
-    BACKOFF_MIN, CONNECT_TIMEOUT, MESSAGE_LIMITS, REPLY_TIMEOUT, REQUEST_DEADLINE, endpoint, longer, now,
+    BACKOFF_MIN, CONNECT_TIMEOUT, MESSAGE_LIMITS, REPLY_TIMEOUT, REQUEST_DEADLINE, endpoint, longer,
+    loopback, now,
 };
 use bytes::Bytes;
 use papo_protocol::Encoding;
 use papo_protocol::client::{Failure, ReadReply, read_reply, write_request};
 use papo_protocol::codec::DecodeError;
-use papo_settings::Address;
+use papo_settings::{Address, ports};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout};
@@ -32,9 +35,9 @@ pub enum RequestError {
     /// Nobody answered before the deadline.
     #[error("no answer from {address}")]
     NoAnswer {
-        /// Who was asked.
+        /// Who was asked last.
         address: Address,
-        /// What went wrong last.
+        /// What went wrong then.
         source: AttemptError,
     },
     /// Something answered that does not speak this protocol.
@@ -91,16 +94,18 @@ pub struct Client {
 }
 
 impl Client {
-    /// Starts the task. It connects with the first request.
+    /// Starts the task, which connects with the first request: to the first of the addresses (without any, to this computer's broker),
+    /// and to the next when one fails.
     #[must_use]
-    pub fn open(address: Address, clock: SharedClock) -> Self {
+    pub fn open(addresses: Vec<Address>, clock: SharedClock) -> Self {
         let (jobs, queue) = mpsc::channel(QUEUE);
         let (report, link) = LinkReport::new();
-        tokio::spawn(Asker { address, clock, report, socket: None }.run(queue));
+        let addresses = Rotation::new(addresses, loopback(ports::BROKER_CLIENTS));
+        tokio::spawn(Asker { addresses, clock, report, socket: None }.run(queue));
         Self { jobs, link }
     }
 
-    /// How the socket stands with its peer, as far as requests have shown.
+    /// How the socket stands with its peers, as far as requests have shown: lost when none of them answers.
     #[must_use]
     pub fn link(&self) -> watch::Receiver<Link> {
         self.link.clone()
@@ -146,7 +151,7 @@ impl Client {
 
 /// The task: owns the socket, and throws it away after every failure, so that a late reply never answers the next request.
 struct Asker {
-    address: Address,
+    addresses: Rotation,
     clock: SharedClock,
     report: LinkReport,
     socket: Option<ReqSocket>,
@@ -173,16 +178,20 @@ impl Asker {
         }
     }
 
-    /// Without anything to ask, finds out when the peer is back, so that people can be told.
+    /// Without anything to ask, finds out when a peer is back, so that people can be told.
     async fn reconnect(&mut self) {
         let mut pause = BACKOFF_MIN;
         loop {
             sleep(pause).await;
             match self.connected().await {
                 Ok(_) => return,
-                Err(error) => tracing::debug!(address = %self.address, %error, "still not connected"),
+                Err(error) => {
+                    tracing::debug!(address = %self.addresses.current(), %error, "still not connected");
+                }
             }
-            pause = longer(pause);
+            if self.addresses.failed() {
+                pause = longer(pause);
+            }
         }
     }
 
@@ -201,7 +210,8 @@ impl Asker {
                         None => return Ok(reply),
                     },
                     Err(source) => {
-                        return Err(RequestError::Unreadable { address: self.address.clone(), source });
+                        let address = self.addresses.current().clone();
+                        return Err(RequestError::Unreadable { address, source });
                     }
                 },
                 Err(source) => Some(source),
@@ -210,17 +220,21 @@ impl Asker {
                 sleep(REPEAT_PAUSE).await;
                 continue;
             };
-            tracing::debug!(address = %self.address, service = question.service, error = %source, "attempt failed");
+            let address = self.addresses.current().clone();
+            tracing::debug!(%address, service = question.service, error = %source, "attempt failed");
             self.socket = None;
+            let all_failed = self.addresses.failed();
             // A connection that failed may just have grown stale; whether the peer is gone, the next one shows.
-            if !matches!(source, AttemptError::Exchange(_)) {
+            if all_failed && !matches!(source, AttemptError::Exchange(_)) {
                 self.report.lost();
             }
             if Instant::now() + pause >= question.deadline {
-                return Err(RequestError::NoAnswer { address: self.address.clone(), source });
+                return Err(RequestError::NoAnswer { address, source });
             }
             sleep(pause).await;
-            pause = longer(pause);
+            if all_failed {
+                pause = longer(pause);
+            }
         }
     }
 
@@ -240,7 +254,10 @@ impl Asker {
         };
         let left = question.deadline.saturating_duration_since(Instant::now());
         match timeout(REPLY_TIMEOUT.min(left), exchange).await {
-            Ok(Ok(message)) => Ok(message.into_vec().into_iter().next().unwrap_or_default()),
+            Ok(Ok(message)) => {
+                self.addresses.served();
+                Ok(message.into_vec().into_iter().next().unwrap_or_default())
+            }
             Ok(Err(error)) => Err(AttemptError::Exchange(error)),
             Err(_) => Err(AttemptError::Silent),
         }
@@ -254,7 +271,7 @@ impl Asker {
                 let mut options = SocketOptions::default();
                 options.connect_timeout(CONNECT_TIMEOUT);
                 let mut socket = ReqSocket::with_options(options);
-                socket.connect(&endpoint(&self.address)).await.map_err(AttemptError::Connect)?;
+                socket.connect(&endpoint(self.addresses.current())).await.map_err(AttemptError::Connect)?;
                 self.report.up();
                 socket
             }

@@ -64,6 +64,11 @@ impl TestServer {
         Self::with(dialect, Arc::default(), None).await
     }
 
+    /// Another of the same cluster: what one is told, both know.
+    pub(crate) async fn start_beside(&self) -> Self {
+        Self::with(self.dialect, self.world.clone(), None).await
+    }
+
     async fn with(dialect: Dialect, world: Arc<Mutex<World>>, ports: Option<(Address, Address)>) -> Self {
         let (broker, proxy) = ports.unwrap_or_else(|| (free_address(), free_address()));
         let sockets = Sockets { rep: bind(&broker).await, publisher: bind(&proxy).await };

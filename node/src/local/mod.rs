@@ -3,6 +3,7 @@
 //! manifest -> [`plan`] (pure) -> [`prepare`] (checks, data folder) -> [`supervise`] (processes) -> [`ready`] -> table -> chat or wait.
 //! It must not know what a role does: it writes command lines and reads exit statuses.
 
+mod layout;
 mod plan;
 mod prepare;
 mod ready;
@@ -16,6 +17,7 @@ use papo_settings::{ChatCluster, Environment};
 use plan::{Folder, Plan};
 use std::fs::{File, OpenOptions};
 use std::io::{IsTerminal as _, Read as _, Seek as _, SeekFrom, Write as _};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -124,7 +126,7 @@ fn start(plan: &Plan, folder: &Folder, tell: &Tell) -> anyhow::Result<Supervisor
     Supervisor::start(tasks, STOP_PATIENCE, tell).context("cannot start a role")
 }
 
-/// What runs where, and what differs from the manifest.
+/// What runs where.
 fn description(cluster: &ChatCluster, plan: &Plan, folder: &Folder, pids: &[u32], paint: Paint) -> String {
     let mut text = format!(
         "{} on this machine, data in {}\n\n",
@@ -138,24 +140,20 @@ fn description(cluster: &ChatCluster, plan: &Plan, folder: &Folder, pids: &[u32]
         .map(|(role, pid)| Row { role, pid: *pid, log: folder.log(&role.name) })
         .collect();
     text.push_str(&table::table(&rows, paint));
-    for note in &plan.notes {
-        text.push_str(&paint.quiet(note));
-        text.push('\n');
-    }
     text
 }
 
 /// What happens between ready and stop.
 async fn serve(options: &LocalOptions, plan: &Plan, stop: &CancellationToken) -> anyhow::Result<ExitCode> {
     if !options.chat {
-        let (broker, proxy) = (plan.broker, plan.proxy);
-        say(&format!("requests to tcp://{broker}, subscriptions at tcp://{proxy}; Ctrl-C stops all\n"));
+        let (brokers, proxies) = (either(&plan.brokers), either(&plan.proxies));
+        say(&format!("requests to {brokers}, subscriptions at {proxies}; Ctrl-C stops all\n"));
         stop.cancelled().await;
         return Ok(ExitCode::SUCCESS);
     }
     let chat = chat::ChatOptions {
-        broker: Some(plan.broker.into()),
-        proxy: Some(plan.proxy.into()),
+        broker: plan.brokers.iter().copied().map(Into::into).collect(),
+        proxy: plan.proxies.iter().copied().map(Into::into).collect(),
         server: None,
         user: options.user.clone(),
         no_color: std::env::var_os("NO_COLOR").is_some(),
@@ -165,6 +163,12 @@ async fn serve(options: &LocalOptions, plan: &Plan, stop: &CancellationToken) ->
         outcome = chat::run(chat) => outcome,
         () = stop.cancelled() => Ok(ExitCode::SUCCESS),
     }
+}
+
+/// `tcp://a:1 or tcp://b:2`.
+fn either(addresses: &[SocketAddr]) -> String {
+    let addresses: Vec<String> = addresses.iter().map(|address| format!("tcp://{address}")).collect();
+    addresses.join(" or ")
 }
 
 enum Start {

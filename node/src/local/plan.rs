@@ -1,19 +1,12 @@
-//! What `papo local` runs, as a pure function of the manifest and the options: names, addresses, ports and command lines.
+//! What `papo local` runs, as a pure function of the manifest and the options: names, addresses and command lines.
 //!
 //! It must not touch the disk, the network or the clock.
 
-use papo_settings::{ChatCluster, ports};
+use super::layout::{Layout, Port, Purpose};
+use papo_settings::ChatCluster;
 use std::ffi::OsString;
-use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-
-/// With `--per-address`: the broker's, the proxy's and ref's last byte of 127.0.0.x.
-const BROKER_HOST: u8 = 2;
-const PROXY_HOST: u8 = 3;
-const REF_HOST: u8 = 4;
-/// With `--per-address`: server-n has 127.0.0.(10 + n).
-const SERVER_HOST_BASE: u8 = 10;
 
 /// The data folder of one `papo local`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,45 +70,6 @@ impl Role {
     }
 }
 
-/// What a port is for, in the words of the table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
-    /// Clients' requests.
-    Requests,
-    /// Clients' subscriptions.
-    Subscriptions,
-    /// Servers that work for a broker.
-    Workers,
-    /// Servers that publish through a proxy.
-    Publishers,
-    /// Servers that meet each other.
-    Peers,
-    /// Metrics, liveness, readiness, status.
-    Http,
-}
-
-impl fmt::Display for Purpose {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Requests => "requests (REQ)",
-            Self::Subscriptions => "subscriptions (SUB)",
-            Self::Workers => "workers",
-            Self::Publishers => "publishers",
-            Self::Peers => "peers",
-            Self::Http => "HTTP",
-        })
-    }
-}
-
-/// One address on which a role listens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Port {
-    /// What for.
-    pub purpose: Purpose,
-    /// Where.
-    pub address: SocketAddr,
-}
-
 /// One process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RolePlan {
@@ -146,124 +100,104 @@ impl RolePlan {
 pub struct Plan {
     /// One for each process.
     pub roles: Vec<RolePlan>,
-    /// Where clients send requests.
-    pub broker: SocketAddr,
-    /// Where clients subscribe.
-    pub proxy: SocketAddr,
-    /// What differs from the manifest, a sentence each.
-    pub notes: Vec<String>,
+    /// Where clients send requests: any of these.
+    pub brokers: Vec<SocketAddr>,
+    /// Where clients subscribe: at any of these.
+    pub proxies: Vec<SocketAddr>,
 }
 
-/// Where the roles listen.
-struct Layout {
-    per_address: bool,
-    roles_with_http: u16,
-}
-
-impl Layout {
-    fn ip(&self, host: u8) -> IpAddr {
-        IpAddr::V4(if self.per_address { Ipv4Addr::new(127, 0, 0, host) } else { Ipv4Addr::LOCALHOST })
-    }
-
-    /// Each role's HTTP: one port on addresses of their own, else the next one.
-    fn http(&mut self, ip: IpAddr) -> Port {
-        self.roles_with_http += 1;
-        let port = if self.per_address { ports::HTTP } else { ports::LOCAL_HTTP_BASE + self.roles_with_http };
-        Port { purpose: Purpose::Http, address: SocketAddr::new(ip, port) }
-    }
-
-    fn server_ip(&self, rank: u8) -> IpAddr {
-        self.ip(SERVER_HOST_BASE + rank)
-    }
-
-    fn server_listen(&self, rank: u8) -> SocketAddr {
-        let port = if self.per_address { ports::SERVER } else { ports::LOCAL_SERVER_BASE + u16::from(rank) };
-        SocketAddr::new(self.server_ip(rank), port)
-    }
-
-    fn server_peers(&self, rank: u8) -> SocketAddr {
-        let port = if self.per_address { ports::PEER } else { ports::LOCAL_PEER_BASE + u16::from(rank) };
-        SocketAddr::new(self.server_ip(rank), port)
-    }
+/// `broker` when there is one, otherwise `broker-1` and so on.
+fn exchange_names(what: &str, replicas: u32) -> Vec<(u8, String)> {
+    let name = |number: u32| if replicas == 1 { what.to_owned() } else { format!("{what}-{number}") };
+    (1u8..).zip((1..=replicas).map(name)).collect()
 }
 
 /// Plans a valid manifest.
 pub fn plan(cluster: &ChatCluster, folder: &Folder, per_address: bool) -> Plan {
-    let mut layout = Layout { per_address, roles_with_http: 0 };
+    let mut layout = Layout::new(per_address);
     let spec = &cluster.spec;
+    let mut roles = Vec::new();
 
-    let broker_ip = layout.ip(BROKER_HOST);
-    let requests = SocketAddr::new(broker_ip, ports::BROKER_CLIENTS);
-    let workers = SocketAddr::new(broker_ip, ports::BROKER_WORKERS);
-    let proxy_ip = layout.ip(PROXY_HOST);
-    let publishers = SocketAddr::new(proxy_ip, ports::PROXY_PUBLISHERS);
-    let mut subscriptions = vec![
-        SocketAddr::new(proxy_ip, ports::PROXY_SUBSCRIBERS),
-        SocketAddr::new(proxy_ip, ports::PROXY_SUBSCRIBERS_ALIAS),
-    ];
-    if per_address {
-        // On a shared address this port is the broker's.
-        subscriptions.push(SocketAddr::new(proxy_ip, ports::PROXY_SUBSCRIBERS_BOT_ALIAS));
+    let mut brokers = Vec::new();
+    for (number, name) in exchange_names("broker", spec.broker.replicas) {
+        let broker = layout.broker(number);
+        roles.push(
+            role(&name, Role::Broker, folder)
+                .listens("--listen", Purpose::Requests, &[broker.requests])
+                .listens("--worker-listen", Purpose::Workers, &[broker.workers])
+                .serves_http(layout.http(broker.requests.ip()))
+                .done(),
+        );
+        brokers.push(broker);
     }
-    let ref_ip = layout.ip(REF_HOST);
-    let references = [ports::REF, ports::REF_ALIAS].map(|port| SocketAddr::new(ref_ip, port));
-    let reference = SocketAddr::new(ref_ip, ports::REF);
-    let proxy = SocketAddr::new(proxy_ip, ports::PROXY_SUBSCRIBERS);
-
-    let mut roles = vec![
-        role("broker", Role::Broker, folder)
-            .listens("--listen", Purpose::Requests, &[requests])
-            .listens("--worker-listen", Purpose::Workers, &[workers])
-            .serves_http(layout.http(broker_ip))
-            .done(),
-        role("proxy", Role::Proxy, folder)
-            .listens("--xsub-listen", Purpose::Publishers, &[publishers])
-            .listens("--listen", Purpose::Subscriptions, &subscriptions)
-            .serves_http(layout.http(proxy_ip))
-            .done(),
+    let mut proxies = Vec::new();
+    for (number, name) in exchange_names("proxy", spec.proxy.replicas) {
+        let proxy = layout.proxy(number);
+        roles.push(
+            role(&name, Role::Proxy, folder)
+                .listens("--xsub-listen", Purpose::Publishers, &[proxy.publishers])
+                .listens("--listen", Purpose::Subscriptions, &proxy.subscriptions)
+                .serves_http(layout.http(proxy.publishers.ip()))
+                .done(),
+        );
+        proxies.push(proxy);
+    }
+    let references = layout.references();
+    let [reference, _] = references;
+    roles.push(
         role("ref", Role::Ref, folder)
             .path("--data", &folder.role("ref"))
             .listens("--listen", Purpose::Requests, &references)
-            .serves_http(layout.http(ref_ip))
+            .serves_http(layout.http(reference.ip()))
             .done(),
-    ];
+    );
+    let workers: Vec<SocketAddr> = brokers.iter().map(|broker| broker.workers).collect();
+    let publishers: Vec<SocketAddr> = proxies.iter().map(|proxy| proxy.publishers).collect();
     let servers: Vec<(u8, String)> =
         (1u8..).zip(papo_settings::node_settings::member_names(spec.replicas)).collect();
     for (rank, name) in &servers {
         let peers: Vec<String> = servers
             .iter()
             .filter(|(other, _)| other != rank)
-            .map(|(other, name)| format!("{name}={}", layout.server_peers(*other)))
+            .map(|(other, name)| format!("{name}={}", layout.server(*other).peers))
             .collect();
+        let at = layout.server(*rank);
         let mut server = role(name, Role::Server, folder)
             .option("--name", name)
             .path("--data", &folder.role(name))
-            .listens("--listen", Purpose::Requests, &[layout.server_listen(*rank)])
-            .listens("--peer-listen", Purpose::Peers, &[layout.server_peers(*rank)])
-            .serves_http(layout.http(layout.server_ip(*rank)))
-            .option("--broker", &workers.to_string())
-            .option("--proxy", &publishers.to_string())
+            .listens("--listen", Purpose::Requests, &[at.requests])
+            .listens("--peer-listen", Purpose::Peers, &[at.peers])
+            .serves_http(layout.http(at.requests.ip()))
+            .option("--broker", &list(&workers))
+            .option("--proxy", &list(&publishers))
             .option("--ref", &reference.to_string());
         if !peers.is_empty() {
             server = server.option("--peers", &peers.join(","));
         }
         roles.push(server.done());
     }
+    let brokers: Vec<SocketAddr> = brokers.iter().map(|broker| broker.requests).collect();
+    let proxies: Vec<SocketAddr> =
+        proxies.iter().flat_map(|proxy| proxy.subscriptions.first()).copied().collect();
+    let (mut own_brokers, mut own_proxies) = (brokers.clone(), proxies.clone());
     for number in 1..=spec.bots.replicas {
         roles.push(
             role(&format!("bot-{number}"), Role::Bot, folder)
-                .option("--broker", &requests.to_string())
-                .option("--proxy", &proxy.to_string())
+                .option("--broker", &list(&own_brokers))
+                .option("--proxy", &list(&own_proxies))
                 .done(),
         );
+        // The next bot begins with the next one.
+        own_brokers.rotate_left(1);
+        own_proxies.rotate_left(1);
     }
-    let mut notes = Vec::new();
-    for (what, asked) in [("brokers", spec.broker.replicas), ("proxies", spec.proxy.replicas)] {
-        if asked > 1 {
-            notes.push(format!("{asked} {what} asked for: on one machine, one does the work of all"));
-        }
-    }
-    Plan { roles, broker: requests, proxy, notes }
+    Plan { roles, brokers, proxies }
+}
+
+/// As flags take it.
+fn list(addresses: &[SocketAddr]) -> String {
+    let texts: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+    texts.join(",")
 }
 
 /// Builds one role's command line and list of ports together, so that they cannot differ.
@@ -297,8 +231,7 @@ impl Builder {
 
     fn listens(mut self, flag: &str, purpose: Purpose, addresses: &[SocketAddr]) -> Self {
         self.0.ports.extend(addresses.iter().map(|address| Port { purpose, address: *address }));
-        let list: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-        self.option(flag, &list.join(","))
+        self.option(flag, &list(addresses))
     }
 
     fn serves_http(mut self, port: Port) -> Self {
@@ -317,8 +250,10 @@ mod tests {
     use super::*;
     use std::collections::HashSet;
 
+    /// With one broker and one proxy.
     fn cluster(replicas: u32, bots: u32) -> ChatCluster {
         let mut cluster = ChatCluster::with_defaults("papo");
+        (cluster.spec.broker.replicas, cluster.spec.proxy.replicas) = (1, 1);
         cluster.spec.replicas = replicas;
         cluster.spec.bots.replicas = bots;
         cluster
@@ -359,7 +294,54 @@ mod tests {
                 "bot --settings d/settings.yaml --broker 127.0.0.1:5555 --proxy 127.0.0.1:5558 --exit-on-stdin-close",
             ]
         );
-        assert_eq!(plan.notes.len(), 2, "{:?}", plan.notes);
+    }
+
+    #[test]
+    fn every_server_works_for_every_broker_and_publishes_to_every_proxy() {
+        let mut cluster = cluster(1, 2);
+        (cluster.spec.broker.replicas, cluster.spec.proxy.replicas) = (2, 2);
+        let plan = plan(&cluster, &Folder("d".into()), false);
+        assert_eq!(
+            command_lines(&plan),
+            [
+                "broker --settings d/settings.yaml --token-file d/cluster-token --listen 127.0.0.1:5555 \
+                 --worker-listen 127.0.0.1:5556 --http 127.0.0.1:8081 --exit-on-stdin-close",
+                "broker --settings d/settings.yaml --token-file d/cluster-token --listen 127.0.0.1:5802 \
+                 --worker-listen 127.0.0.1:5822 --http 127.0.0.1:8082 --exit-on-stdin-close",
+                "proxy --settings d/settings.yaml --token-file d/cluster-token --xsub-listen 127.0.0.1:5557 \
+                 --listen 127.0.0.1:5558,127.0.0.1:5560 --http 127.0.0.1:8083 --exit-on-stdin-close",
+                "proxy --settings d/settings.yaml --token-file d/cluster-token --xsub-listen 127.0.0.1:5842 \
+                 --listen 127.0.0.1:5862 --http 127.0.0.1:8084 --exit-on-stdin-close",
+                "ref --settings d/settings.yaml --token-file d/cluster-token --data d/ref \
+                 --listen 127.0.0.1:5559,127.0.0.1:6000 --http 127.0.0.1:8085 --exit-on-stdin-close",
+                "server --settings d/settings.yaml --token-file d/cluster-token --name server-1 --data d/server-1 \
+                 --listen 127.0.0.1:5601 --peer-listen 127.0.0.1:5701 --http 127.0.0.1:8086 \
+                 --broker 127.0.0.1:5556,127.0.0.1:5822 --proxy 127.0.0.1:5557,127.0.0.1:5842 --ref 127.0.0.1:5559 \
+                 --exit-on-stdin-close",
+                "bot --settings d/settings.yaml --broker 127.0.0.1:5555,127.0.0.1:5802 \
+                 --proxy 127.0.0.1:5558,127.0.0.1:5862 --exit-on-stdin-close",
+                "bot --settings d/settings.yaml --broker 127.0.0.1:5802,127.0.0.1:5555 \
+                 --proxy 127.0.0.1:5862,127.0.0.1:5558 --exit-on-stdin-close",
+            ]
+        );
+        let names: Vec<&str> = plan.roles.iter().map(|role| role.name.as_str()).collect();
+        assert_eq!(names[..5], ["broker-1", "broker-2", "proxy-1", "proxy-2", "ref"]);
+        assert_eq!(plan.brokers, ["127.0.0.1:5555", "127.0.0.1:5802"].map(|text| text.parse().unwrap()));
+        assert_eq!(plan.proxies, ["127.0.0.1:5558", "127.0.0.1:5862"].map(|text| text.parse().unwrap()));
+    }
+
+    #[test]
+    fn on_addresses_of_their_own_all_brokers_and_proxies_have_the_seeds_ports() {
+        let mut cluster = cluster(1, 0);
+        (cluster.spec.broker.replicas, cluster.spec.proxy.replicas) = (2, 2);
+        let plan = plan(&cluster, &Folder("d".into()), true);
+        assert_eq!(plan.brokers, ["127.0.0.2:5555", "127.0.0.22:5555"].map(|text| text.parse().unwrap()));
+        assert_eq!(plan.proxies, ["127.0.0.3:5558", "127.0.0.32:5558"].map(|text| text.parse().unwrap()));
+        let subscriptions: Vec<SocketAddr> = plan.roles[3].addresses(Purpose::Subscriptions).collect();
+        assert_eq!(
+            subscriptions,
+            ["127.0.0.32:5558", "127.0.0.32:5560", "127.0.0.32:5556"].map(|text| text.parse().unwrap())
+        );
     }
 
     #[test]
@@ -384,11 +366,13 @@ mod tests {
     #[test]
     fn no_two_roles_of_the_largest_cluster_want_the_same_port() {
         for per_address in [false, true] {
-            let plan = plan(&cluster(9, 100), &Folder("d".into()), per_address);
+            let mut cluster = cluster(9, 100);
+            (cluster.spec.broker.replicas, cluster.spec.proxy.replicas) = (9, 9);
+            let plan = plan(&cluster, &Folder("d".into()), per_address);
             let ports: Vec<SocketAddr> =
                 plan.roles.iter().flat_map(|role| &role.ports).map(|port| port.address).collect();
             assert_eq!(ports.iter().collect::<HashSet<_>>().len(), ports.len());
-            assert_eq!(plan.roles.len(), 3 + 9 + 100);
+            assert_eq!(plan.roles.len(), 9 + 9 + 1 + 9 + 100);
         }
     }
 }

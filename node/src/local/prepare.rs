@@ -1,6 +1,7 @@
 //! Everything that is checked and written before the first process starts. What stands in the way is refused in one line each.
 
-use super::plan::{Folder, Plan, Purpose};
+use super::layout::Purpose;
+use super::plan::{Folder, Plan};
 use papo_settings::{ChatCluster, NodeSettings, Problem, SettingsError};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
@@ -231,16 +232,16 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::local::plan::{Port, Role, RolePlan};
+    use crate::local::layout::Port;
+    use crate::local::plan::{Role, RolePlan};
     use std::os::unix::fs::PermissionsExt as _;
 
     /// A plan that wants these ports.
     fn wanting(addresses: &[SocketAddr]) -> Plan {
         let ports =
             addresses.iter().map(|address| Port { purpose: Purpose::Requests, address: *address }).collect();
-        let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let role = RolePlan { name: "broker".to_owned(), role: Role::Broker, ports, arguments: Vec::new() };
-        Plan { roles: vec![role], broker: anywhere, proxy: anywhere, notes: Vec::new() }
+        Plan { roles: vec![role], brokers: Vec::new(), proxies: Vec::new() }
     }
 
     fn refusal(cluster: &str, plan: &Plan, folder: &Folder) -> String {

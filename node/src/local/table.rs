@@ -1,6 +1,7 @@
 //! The table of what runs where, as text. It must not know processes: it gets names, addresses and numbers.
 
-use super::plan::{Purpose, RolePlan};
+use super::layout::Purpose;
+use super::plan::RolePlan;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -22,11 +23,6 @@ impl Paint {
     /// Green.
     pub fn good(self, text: &str) -> String {
         self.wrapped("32", text)
-    }
-
-    /// Dim.
-    pub fn quiet(self, text: &str) -> String {
-        self.wrapped("2", text)
     }
 
     fn wrapped(self, code: &str, text: &str) -> String {
@@ -102,6 +98,7 @@ mod tests {
     fn shown(paint: Paint) -> String {
         let mut cluster = ChatCluster::with_defaults("papo");
         cluster.spec.replicas = 1;
+        cluster.spec.proxy.replicas = 1;
         cluster.spec.bots.replicas = 1;
         let folder = Folder("d".into());
         let plan = plan(&cluster, &folder, false);
@@ -117,11 +114,12 @@ mod tests {
         assert_eq!(
             shown(Paint::Plain),
             "NAME      REQ                   SUB                   HTTP            PID  LOG\n\
-             broker    127.0.0.1:5555        -                     127.0.0.1:8081  101  d/logs/broker.log\n\
-             proxy     -                     127.0.0.1:5558 :5560  127.0.0.1:8082  102  d/logs/proxy.log\n\
-             ref       127.0.0.1:5559 :6000  -                     127.0.0.1:8083  103  d/logs/ref.log\n\
-             server-1  127.0.0.1:5601        -                     127.0.0.1:8084  104  d/logs/server-1.log\n\
-             bot-1     -                     -                     -               105  d/logs/bot-1.log\n"
+             broker-1  127.0.0.1:5555        -                     127.0.0.1:8081  101  d/logs/broker-1.log\n\
+             broker-2  127.0.0.1:5802        -                     127.0.0.1:8082  102  d/logs/broker-2.log\n\
+             proxy     -                     127.0.0.1:5558 :5560  127.0.0.1:8083  103  d/logs/proxy.log\n\
+             ref       127.0.0.1:5559 :6000  -                     127.0.0.1:8084  104  d/logs/ref.log\n\
+             server-1  127.0.0.1:5601        -                     127.0.0.1:8085  105  d/logs/server-1.log\n\
+             bot-1     -                     -                     -               106  d/logs/bot-1.log\n"
         );
     }
 

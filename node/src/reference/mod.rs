@@ -69,6 +69,7 @@ pub async fn run(context: Context, options: ReferenceOptions) -> anyhow::Result<
             () = context.stop.cancelled() => break,
         };
         let Some(event) = event else { break };
+        metrics.clients.observe(&event);
         if let Event::Message { peer, frames } = event {
             let Some((mut envelope, body)) = split_envelope(frames) else {
                 handle.close(peer);

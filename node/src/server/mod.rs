@@ -90,7 +90,8 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
     let (mut direct, direct_handle) = Endpoint::new(context.plain_endpoint(SocketType::Rep, receives));
     let (mut brokers, broker_handle) =
         Endpoint::new(context.papo_endpoint(SocketType::Rep, receives, "server"));
-    let (mut proxies, mut publisher) = Publisher::connect(&context, &options.proxies);
+    let (mut proxies, mut publisher) =
+        Publisher::connect(&context, &options.proxies, metrics.publisher.clone());
     let (mut listener, mut dialer, mut peers) =
         Peers::open(&context, &options.peer_listen, members.peers).await?;
     let (mut reference_events, mut reference) =
@@ -118,12 +119,32 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
                 Some(Outcome::Full(batch)) => Some(Input::StorageFull { batch }),
                 None => anyhow::bail!("the storage thread is gone: nothing can be acknowledged any more"),
             },
-            Some(event) = direct.next() => requests.on_direct(event),
-            Some(event) = brokers.next(), if has_room => requests.on_broker(&context, event),
-            Some(event) = dialer.next() => peers.on_dialer(&context, event),
-            Some(event) = listener.next() => peers.on_listener(&context, event),
-            Some(event) = proxies.next() => { publisher.on_event(&context, now().monotonic, event); None }
-            Some(event) = reference_events.next() => { reference.on_event(event, replica.lamport()); None }
+            Some(event) = direct.next() => {
+                metrics.clients.observe(&event);
+                requests.on_direct(event)
+            }
+            Some(event) = brokers.next(), if has_room => {
+                metrics.brokers.observe(&event);
+                requests.on_broker(&context, event)
+            }
+            Some(event) = dialer.next() => {
+                metrics.peers_dialled.observe(&event);
+                peers.on_dialer(&context, event)
+            }
+            Some(event) = listener.next() => {
+                metrics.peers.observe(&event);
+                peers.on_listener(&context, event)
+            }
+            Some(event) = proxies.next() => {
+                metrics.proxies.observe(&event);
+                publisher.on_event(&context, now().monotonic, event);
+                None
+            }
+            Some(event) = reference_events.next() => {
+                metrics.reference.observe(&event);
+                reference.on_event(event, replica.lamport());
+                None
+            }
             () = tokio::time::sleep(wait) => { replica.tick(now(), &mut effects); None }
             Ok(()) = members.count.changed() => Some(Input::Members { count: *members.count.borrow_and_update() }),
             _ = beat.tick() => { requests.beat(); None }
@@ -151,12 +172,20 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
                 Effect::Publish { topic, body, meta } => {
                     publisher.publish(now().monotonic, &topic, &body, &meta);
                 }
-                Effect::Reply { id, cookie, body } => requests.reply(id, cookie, body),
+                Effect::Reply { id, cookie, body } => {
+                    if let Some(after) = requests.reply(id, cookie, body) {
+                        metrics.answered(after);
+                    }
+                }
                 Effect::Elsewhere { id } => requests.elsewhere(id),
                 Effect::ToPeer { link, bytes } => peers.send(link, bytes),
             }
         }
-        owner.set_ready(drain_until.is_none() && (requests.brokers() > 0 || options.brokers.is_empty()));
+        // Of those it was told of, one each: what comes in can be answered, and what is answered is heard. Were it to wait for all,
+        // one dead broker would stop a rolling update of the servers.
+        let connected = (requests.brokers() > 0 || options.brokers.is_empty())
+            && (publisher.connected() > 0 || options.proxies.is_empty());
+        owner.set_ready(drain_until.is_none() && connected);
         let done = || requests.in_flight() == 0 && replica.is_held_by_peers();
         if drain_until.is_some_and(|until| done() || now().monotonic > until) {
             break;

@@ -1,6 +1,7 @@
 //! PUB links to the proxies. Each publication goes to every proxy; what went out lately goes again to a papo proxy that comes
 //! (back), which drops what it has seen. A foreign proxy gets two frames and nothing twice.
 
+use crate::metrics::PublisherMetrics;
 use crate::role::{self, Context};
 use crate::targets;
 use bytes::Bytes;
@@ -33,12 +34,16 @@ struct Recent {
 }
 
 impl Recent {
-    fn keep(&mut self, kept: Kept) {
+    /// Keeps one more within the bounds, and says how many of the oldest had to go for it.
+    fn keep(&mut self, kept: Kept) -> usize {
         self.bytes += kept.bytes;
         self.publications.push_back(kept);
+        let mut forgotten = 0;
         while self.publications.len() > KEEP_COUNT_MAX || self.bytes > KEEP_BYTES_MAX {
             self.forget_oldest();
+            forgotten += 1;
         }
+        forgotten
     }
 
     fn forget_before(&mut self, moment: Duration) {
@@ -56,6 +61,8 @@ struct Proxy {
     papo: bool,
     /// Prefixes that it asked for; none yet means that the link is not up for publications.
     topics: Vec<Bytes>,
+    /// It has lost publications because it does not read.
+    behind: bool,
 }
 
 /// The links and what they lately carried.
@@ -63,11 +70,12 @@ pub struct Publisher {
     handle: EndpointHandle,
     proxies: HashMap<PeerId, Proxy>,
     kept: Recent,
+    metrics: PublisherMetrics,
 }
 
 impl Publisher {
     /// Connects to every proxy, for ever.
-    pub fn connect(context: &Context, proxies: &[Address]) -> (Endpoint, Self) {
+    pub fn connect(context: &Context, proxies: &[Address], metrics: PublisherMetrics) -> (Endpoint, Self) {
         let mut settings = context.papo_endpoint(SocketType::Pub, PROXY_RECEIVES, "server");
         settings.on_full = OnFull::DropOldest;
         settings.limits.queue_messages_per_peer =
@@ -76,7 +84,7 @@ impl Publisher {
         role::notice_death_soon(&mut settings.limits);
         let (endpoint, handle) = Endpoint::new(settings);
         targets::follow_fixed(context, handle.clone(), proxies);
-        (endpoint, Self { handle, proxies: HashMap::new(), kept: Recent::default() })
+        (endpoint, Self { handle, proxies: HashMap::new(), kept: Recent::default(), metrics })
     }
 
     /// For shutting down.
@@ -95,7 +103,7 @@ impl Publisher {
             Event::Up { peer, info } => {
                 let papo = context.is_papo(&info);
                 tracing::info!(proxy = peer.0, address = %info.address, papo, "proxy connected");
-                self.proxies.insert(peer, Proxy { papo, topics: Vec::new() });
+                self.proxies.insert(peer, Proxy { papo, topics: Vec::new(), behind: false });
             }
             Event::Subscribe { peer, topic } => {
                 let Some(proxy) = self.proxies.get_mut(&peer) else { return };
@@ -105,7 +113,7 @@ impl Publisher {
                     // What is older, the proxy may have forgotten that it sent.
                     self.kept.forget_before(now.saturating_sub(KEEP));
                     for kept in &self.kept.publications {
-                        send(&self.handle, peer, kept.encoded.clone());
+                        proxy.send(&self.handle, peer, kept.encoded.clone(), &self.metrics);
                     }
                 }
             }
@@ -130,33 +138,45 @@ impl Publisher {
         let topic = Bytes::copy_from_slice(topic.as_bytes());
         let plain = [topic.clone(), body.clone()];
         let full = Encoded::new(&[topic.clone(), body.clone(), meta.to_bytes()]);
-        for (peer, proxy) in &self.proxies {
+        for (peer, proxy) in &mut self.proxies {
             if !proxy.topics.iter().any(|prefix| topic.starts_with(prefix)) {
                 continue;
             }
             let encoded = if proxy.papo { full.clone() } else { Encoded::new(&plain) };
-            send(&self.handle, *peer, encoded);
+            proxy.send(&self.handle, *peer, encoded, &self.metrics);
         }
-        self.kept.keep(Kept { at: now, bytes: topic.len() + body.len(), encoded: full });
         self.kept.forget_before(now.saturating_sub(KEEP));
+        let forgotten = self.kept.keep(Kept { at: now, bytes: topic.len() + body.len(), encoded: full });
+        self.metrics.unkept(forgotten);
     }
 }
 
-fn send(handle: &EndpointHandle, peer: PeerId, encoded: Encoded) {
-    if let Ok(outcome) = handle.send(peer, encoded)
-        && outcome.dropped > 0
-    {
-        tracing::warn!(
-            proxy = peer.0,
-            dropped = outcome.dropped,
-            "a proxy does not read: its oldest publications are dropped"
-        );
+impl Proxy {
+    fn send(&mut self, handle: &EndpointHandle, peer: PeerId, encoded: Encoded, metrics: &PublisherMetrics) {
+        match handle.send(peer, encoded) {
+            Ok(outcome) => {
+                metrics.dropped(outcome);
+                if outcome.dropped > 0 && !self.behind {
+                    self.behind = true;
+                    tracing::warn!(
+                        proxy = peer.0,
+                        "a proxy does not read: its oldest publications are dropped"
+                    );
+                }
+            }
+            Err(error) => metrics.refused(error),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use papo_protocol::Identity;
+    use papo_protocol::publication::PublicationKind;
+    use papo_settings::LimitsSpec;
+    use std::io::Write as _;
+    use std::net::SocketAddr;
 
     fn kept(seconds: u64) -> Kept {
         Kept { at: Duration::from_secs(seconds), bytes: 1, encoded: Encoded::new(&[]) }
@@ -173,11 +193,189 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_bounded() {
+    fn what_is_kept_is_bounded_and_what_goes_too_early_is_counted() {
         let mut recent = Recent::default();
-        for _ in 0..=KEEP_COUNT_MAX {
-            recent.keep(kept(1));
-        }
+        let forgotten: usize = (0..KEEP_COUNT_MAX + 2).map(|_| recent.keep(kept(1))).sum();
         assert_eq!((recent.publications.len(), recent.bytes), (KEEP_COUNT_MAX, KEEP_COUNT_MAX));
+        assert_eq!(forgotten, 2);
+    }
+
+    /// A server's links to proxies, and a token by which they know each other.
+    struct Server {
+        context: Context,
+        endpoint: Endpoint,
+        publisher: Publisher,
+        registry: prometheus::Registry,
+        published: u64,
+    }
+
+    impl Server {
+        fn connect(context: Context, proxies: &[SocketAddr]) -> Self {
+            let proxies: Vec<Address> = proxies.iter().map(|address| (*address).into()).collect();
+            let registry = prometheus::Registry::new();
+            let metrics = PublisherMetrics::register(&registry).unwrap();
+            let (endpoint, publisher) = Publisher::connect(&context, &proxies, metrics);
+            Self { context, endpoint, publisher, registry, published: 0 }
+        }
+
+        /// Takes in what the links tell until so many proxies have subscribed.
+        async fn until_connected(&mut self, proxies: usize) {
+            let connected = async {
+                while self.publisher.connected() != proxies {
+                    let event = self.endpoint.next().await.unwrap();
+                    self.publisher.on_event(&self.context, role::now().monotonic, event);
+                }
+            };
+            tokio::time::timeout(PATIENCE, connected).await.unwrap();
+        }
+
+        fn publish(&mut self, count: u64) {
+            for _ in 0..count {
+                self.publish_one("");
+            }
+        }
+
+        fn publish_one(&mut self, padding: &str) {
+            self.published += 1;
+            let meta = PublicationMeta {
+                kind: PublicationKind::Channel,
+                identity: Identity(u128::from(self.published).to_be_bytes()),
+            };
+            let body = Bytes::from(format!("{}{padding}", self.published));
+            self.publisher.publish(role::now().monotonic, "geral", &body, &meta);
+        }
+
+        /// The value of a metric.
+        fn count(&self, metric: &str) -> u64 {
+            let text = prometheus::TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap();
+            let line = text.lines().find_map(|line| line.strip_prefix(metric)).unwrap();
+            line.trim().parse().unwrap()
+        }
+    }
+
+    /// A proxy that takes all and asks for everything, as ours do.
+    struct Taker {
+        endpoint: Endpoint,
+        handle: EndpointHandle,
+        address: SocketAddr,
+    }
+
+    impl Taker {
+        async fn listen(context: &Context, address: &str) -> Self {
+            let (endpoint, handle) = Endpoint::new(context.papo_endpoint(SocketType::Xsub, 1 << 20, "proxy"));
+            let address = handle.bind(address.parse().unwrap()).await.unwrap();
+            Self { endpoint, handle, address }
+        }
+
+        async fn next(&mut self) -> Event {
+            tokio::time::timeout(PATIENCE, self.endpoint.next()).await.unwrap().unwrap()
+        }
+
+        /// Waits for the server without asking it for anything.
+        async fn meet(&mut self) -> PeerId {
+            loop {
+                if let Event::Up { peer, .. } = self.next().await {
+                    return peer;
+                }
+            }
+        }
+
+        async fn subscribe(&mut self) {
+            let peer = self.meet().await;
+            self.handle.subscribe(peer, b"").unwrap();
+        }
+
+        /// The numbers of the next publications.
+        async fn take(&mut self, count: usize) -> Vec<u64> {
+            let mut numbers = Vec::new();
+            while numbers.len() < count {
+                if let Event::Message { frames, .. } = self.next().await {
+                    assert_eq!((frames.len(), frames[0].as_ref()), (3, b"geral".as_slice()));
+                    numbers.push(std::str::from_utf8(&frames[1]).unwrap().trim().parse().unwrap());
+                }
+            }
+            numbers
+        }
+    }
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    fn context() -> Context {
+        let mut token = tempfile::NamedTempFile::new().unwrap();
+        token.write_all(b"a token of more than sixteen bytes").unwrap();
+        Context::new(Some(token.path()), false, &LimitsSpec::default()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn every_proxy_gets_every_publication_once_and_in_order() {
+        let context = context();
+        let mut first = Taker::listen(&context, "127.0.0.1:0").await;
+        let mut second = Taker::listen(&context, "127.0.0.1:0").await;
+        let mut server = Server::connect(context, &[first.address, second.address]);
+        tokio::join!(first.subscribe(), second.subscribe(), server.until_connected(2));
+        server.publish(100);
+        let all: Vec<u64> = (1..=100).collect();
+        assert_eq!(first.take(100).await, all);
+        assert_eq!(second.take(100).await, all);
+    }
+
+    #[tokio::test]
+    async fn what_was_published_before_a_proxy_asked_for_it_comes_first() {
+        let context = context();
+        let mut proxy = Taker::listen(&context, "127.0.0.1:0").await;
+        let mut server = Server::connect(context, &[proxy.address]);
+        server.publish(2);
+        let event = server.endpoint.next().await.unwrap();
+        assert!(matches!(event, Event::Up { .. }));
+        server.publisher.on_event(&server.context, role::now().monotonic, event);
+        let peer = proxy.meet().await;
+        server.publish(2);
+        assert_eq!(server.publisher.connected(), 0);
+        proxy.handle.subscribe(peer, b"").unwrap();
+        server.until_connected(1).await;
+        server.publish(2);
+        assert_eq!(proxy.take(6).await, [1, 2, 3, 4, 5, 6]);
+    }
+
+    #[tokio::test]
+    async fn a_proxy_that_dies_costs_the_other_nothing_and_gets_what_it_missed_when_it_is_back() {
+        let context = context();
+        let mut steady = Taker::listen(&context, "127.0.0.1:0").await;
+        let mut doomed = Taker::listen(&context, "127.0.0.1:0").await;
+        let address = doomed.address;
+        let mut server = Server::connect(context.clone(), &[steady.address, address]);
+        tokio::join!(steady.subscribe(), doomed.subscribe(), server.until_connected(2));
+        server.publish(10);
+        assert_eq!(doomed.take(10).await.len(), 10);
+        drop(doomed);
+        server.until_connected(1).await;
+        server.publish(10);
+        let mut back = Taker::listen(&context, &address.to_string()).await;
+        tokio::join!(back.subscribe(), server.until_connected(2));
+        server.publish(10);
+        let all: Vec<u64> = (1..=30).collect();
+        assert_eq!(steady.take(30).await, all);
+        // The first ten again: this proxy may have sent them or not, and knows by their identities.
+        assert_eq!(back.take(30).await, all);
+    }
+
+    #[tokio::test]
+    async fn a_proxy_that_does_not_read_loses_its_oldest_publications_and_they_are_counted() {
+        // 120 MB, of which this end queues 16 MiB, and kernel and proxy take some ten more before they stop reading.
+        let (publications, padding) = (12_000, " ".repeat(10_000));
+        let context = context();
+        let mut proxy = Taker::listen(&context, "127.0.0.1:0").await;
+        let mut server = Server::connect(context, &[proxy.address]);
+        tokio::join!(proxy.subscribe(), server.until_connected(1));
+        for _ in 0..publications {
+            server.publish_one(&padding);
+            tokio::task::yield_now().await;
+        }
+        let dropped = server.count("papo_server_publications_dropped_total{cause=\"slow_proxy\"}");
+        assert!(dropped > 0);
+        assert!(server.count("papo_server_publications_unkept_total") > 0);
+        let taken = proxy.take(usize::try_from(publications - dropped).unwrap()).await;
+        assert!(taken.is_sorted_by(|one, next| one < next), "in order, and each once");
+        assert_eq!(taken.last(), Some(&publications), "the newest are kept");
     }
 }

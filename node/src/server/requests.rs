@@ -9,6 +9,7 @@ use papo_protocol::worker_link::{Cookie, FromWorker, ToWorker};
 use papo_replica::{Input, Origin, RequestId};
 use papo_zmtp::{EndpointHandle, Event, PeerId};
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 /// Requests that a papo broker may have in flight here.
 const CAPACITY: u32 = 256;
@@ -23,15 +24,22 @@ enum Route {
     ForeignBroker { peer: PeerId, envelope: Vec<Bytes> },
 }
 
+/// A request without an answer.
+struct Pending {
+    route: Route,
+    since: Duration,
+}
+
 /// All requests that have no answer yet. Bounded: a REQ link has one, a papo broker [`CAPACITY`].
 pub struct Requests {
     direct: EndpointHandle,
     broker: EndpointHandle,
     name: ServerName,
-    routes: HashMap<RequestId, Route>,
+    pending: HashMap<RequestId, Pending>,
     next: u64,
     papo_brokers: HashSet<PeerId>,
     foreign_brokers: HashSet<PeerId>,
+    leaving: bool,
 }
 
 impl Requests {
@@ -40,16 +48,17 @@ impl Requests {
             direct,
             broker,
             name,
-            routes: HashMap::new(),
+            pending: HashMap::new(),
             next: 0,
             papo_brokers: HashSet::new(),
             foreign_brokers: HashSet::new(),
+            leaving: false,
         }
     }
 
     /// Requests without an answer.
     pub fn in_flight(&self) -> usize {
-        self.routes.len()
+        self.pending.len()
     }
 
     /// Connected brokers.
@@ -94,6 +103,9 @@ impl Requests {
                 if papo {
                     self.papo_brokers.insert(peer);
                     self.to_broker(peer, &FromWorker::Hello { name: self.name.clone(), capacity: CAPACITY });
+                    if self.leaving {
+                        self.to_broker(peer, &FromWorker::Leaving);
+                    }
                 } else {
                     self.foreign_brokers.insert(peer);
                 }
@@ -139,27 +151,27 @@ impl Requests {
     fn accept(&mut self, route: Route, body: Bytes, origin: impl FnOnce(u64) -> Origin) -> Input {
         self.next += 1;
         let id = RequestId(self.next);
-        self.routes.insert(id, route);
+        self.pending.insert(id, Pending { route, since: role::now().monotonic });
         Input::Request { id, from: origin(self.next), body }
     }
 
-    /// Sends an answer back where its request came from.
-    pub fn reply(&mut self, id: RequestId, cookie: Cookie, body: Bytes) {
-        match self.routes.remove(&id) {
-            Some(Route::Direct { peer, envelope }) => send_enveloped(&self.direct, peer, envelope, body),
-            Some(Route::Broker { peer, key }) => {
-                self.to_broker(peer, &FromWorker::Reply { key, cookie, body });
-            }
-            Some(Route::ForeignBroker { peer, envelope }) => {
-                send_enveloped(&self.broker, peer, envelope, body);
-            }
-            None => tracing::error!(request = id.0, "an answer without a request"),
+    /// Sends an answer back where its request came from, and says how long it took.
+    pub fn reply(&mut self, id: RequestId, cookie: Cookie, body: Bytes) -> Option<Duration> {
+        let Some(Pending { route, since }) = self.pending.remove(&id) else {
+            tracing::error!(request = id.0, "an answer without a request");
+            return None;
+        };
+        match route {
+            Route::Direct { peer, envelope } => send_enveloped(&self.direct, peer, envelope, body),
+            Route::Broker { peer, key } => self.to_broker(peer, &FromWorker::Reply { key, cookie, body }),
+            Route::ForeignBroker { peer, envelope } => send_enveloped(&self.broker, peer, envelope, body),
         }
+        Some(role::now().monotonic.saturating_sub(since))
     }
 
     /// Tells the broker to ask another server. The mind says it of papo brokers' requests only.
     pub fn elsewhere(&mut self, id: RequestId) {
-        match self.routes.remove(&id) {
+        match self.pending.remove(&id).map(|pending| pending.route) {
             Some(Route::Broker { peer, key }) => self.to_broker(peer, &FromWorker::Elsewhere { key }),
             Some(Route::Direct { .. } | Route::ForeignBroker { .. }) | None => {
                 tracing::error!(request = id.0, "no broker to send a request elsewhere");
@@ -174,8 +186,9 @@ impl Requests {
         }
     }
 
-    /// Asks papo's brokers for no more requests.
-    pub fn leave(&self) {
+    /// Asks papo's brokers for no more requests, also those that come back from now on.
+    pub fn leave(&mut self) {
+        self.leaving = true;
         for peer in &self.papo_brokers {
             self.to_broker(*peer, &FromWorker::Leaving);
         }

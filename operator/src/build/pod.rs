@@ -17,8 +17,13 @@ use papo_settings::{PullPolicy, ports};
 
 /// The user and group of every pod: "nonroot", as in the images.
 const USER: i64 = 65_532;
-/// Seconds that a role may take to end: a broker's longest deadline is 45 s, but servers and clients are told at once.
+/// Seconds that a role may take to end, at least: a server waits up to 10 s for its peers to hold what it holds.
 const TERMINATION_GRACE_SECONDS: i64 = 30;
+/// Seconds that a broker or proxy serves on after it was told to end: its Service leads clients to it until the endpoints have gone
+/// from the API server to every node, which takes a second or two.
+const DRAIN_SECONDS: u32 = 5;
+/// Seconds that a broker needs beside that and its longest request, for clients to read their last replies.
+const LAST_REPLIES_SECONDS: u32 = 5;
 /// Read by the user's group only (octal 0440).
 const SECRET_MODE: i32 = 0o440;
 /// Name of the volume, and of its claim, where a role keeps data.
@@ -106,13 +111,21 @@ pub(super) fn template(
             automount_service_account_token: Some(false),
             // A Service named `ref` would otherwise become a variable REF_PORT=tcp://..., which means something else.
             enable_service_links: Some(false),
-            termination_grace_period_seconds: Some(TERMINATION_GRACE_SECONDS),
+            termination_grace_period_seconds: Some(termination_grace(cluster, component)),
             security_context: Some(pod_security()),
             containers: vec![container(cluster, component)],
             volumes: Some(volumes(cluster)),
             ..PodSpec::default()
         }),
     })
+}
+
+fn termination_grace(cluster: &ValidatedCluster, component: Component) -> i64 {
+    let needed = match component {
+        Component::Broker => DRAIN_SECONDS + cluster.spec.broker.deadline_seconds + LAST_REPLIES_SECONDS,
+        Component::Server | Component::Proxy | Component::Ref | Component::Bot => 0,
+    };
+    i64::from(needed).max(TERMINATION_GRACE_SECONDS)
 }
 
 fn container(cluster: &ValidatedCluster, component: Component) -> Container {
@@ -184,7 +197,10 @@ fn environment(cluster: &ValidatedCluster, component: Component) -> Vec<EnvVar> 
                 address(&names::component(name, Component::Proxy), Port::PROXY_SUBSCRIBERS),
             ),
         ]),
-        Component::Broker | Component::Proxy | Component::Ref => {}
+        Component::Broker | Component::Proxy => {
+            variables.push(variable("PAPO_DRAIN_SECONDS", DRAIN_SECONDS.to_string()));
+        }
+        Component::Ref => {}
     }
     variables
 }

@@ -2,9 +2,12 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -104,8 +107,11 @@ class Cluster:
         self.process = None
 
     def pid_of_server(self, number: int) -> int | None:
-        """Who of ours listens on the REP port of server-`number` now."""
-        inodes = {f"socket:[{inode}]" for inode in listening_inodes(5600 + number)}
+        return self.pid_on(5600 + number)
+
+    def pid_on(self, port: int) -> int | None:
+        """Who of ours listens on this port now."""
+        inodes = {f"socket:[{inode}]" for inode in listening_inodes(port)}
         for pid in descendants(self.process.pid):
             try:
                 if inodes & {os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir()}:
@@ -122,6 +128,24 @@ class Cluster:
         kill(pid)
         wait_until(f"server-{number} is gone", lambda: not alive(pid))
         return pid
+
+    def http(self) -> dict[str, str]:
+        """Where each role serves metrics and readiness, by name, as `papo local` said when it started."""
+        rows = re.findall(r"^(\S+) +.* (127\.0\.0\.1:80\d\d) +\d+  ", self.output.read_text(), re.M)
+        return dict(rows)
+
+    def get(self, name: str, path: str) -> tuple[int, str]:
+        """Status and body of a role's answer over HTTP; status 0 while nobody answers."""
+        try:
+            with urllib.request.urlopen(f"http://{self.http()[name]}{path}", timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+        except OSError:
+            return 0, ""
+
+    def is_ready(self, name: str) -> bool:
+        return self.get(name, "/readyz")[0] == 200
 
     def export(self, number: int) -> dict[str, bytes]:
         """What the disk of server-`number` holds."""

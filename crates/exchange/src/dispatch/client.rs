@@ -44,15 +44,12 @@ pub(super) enum Received {
 /// Takes a message apart: the envelope ends with its first empty frame, and exactly one frame follows. A single frame without
 /// any empty one is a body without an envelope (a DEALER that does not imitate REQ).
 pub(super) fn take_apart(mut frames: Vec<Bytes>) -> Received {
-    let (envelope, mut bodies) = match frames.iter().position(Bytes::is_empty) {
-        Some(last) => {
-            let bodies = frames.split_off(last + 1);
-            (frames, bodies)
-        }
-        None => (Vec::new(), frames),
-    };
-    let one = bodies.len() == 1 && envelope.len() <= ENVELOPE_FRAMES_MAX;
-    let body = bodies.pop().unwrap_or_default();
+    let length = frames.iter().position(Bytes::is_empty).map_or(0, |last| last + 1);
+    let one = frames.len() == length + 1 && length <= ENVELOPE_FRAMES_MAX;
+    let body = if frames.len() > length { frames.pop().unwrap_or_default() } else { Bytes::new() };
+    // What is left of the frames becomes the envelope, and later the reply: no allocation for either.
+    frames.truncate(length);
+    let envelope = frames;
     if one { Received::Request { envelope, body } } else { Received::Unreadable { envelope, body } }
 }
 

@@ -10,6 +10,7 @@
 //! The tables of clients and workers have one entry per connection, whose number the caller bounds; all else is bounded here.
 //! This module must not know what a request asks, but for one question: whether a request that a foreign worker lost is a read.
 
+mod alarms;
 mod client;
 mod placing;
 mod refusal;
@@ -22,13 +23,15 @@ mod worker;
 pub use settings::{DispatchCounters, DispatchSettings};
 
 use crate::Now;
+use crate::constants::CALLED_EVERY;
+use crate::lived_time::LivedTime;
 use bytes::Bytes;
 use client::{Client, Received};
 use papo_protocol::identity::{Boot, RequestKey};
 use papo_protocol::worker_link::{Cookie, FromWorker};
 use refusal::{Outcome, Reason};
-use request::{Place, Request, Requests};
-use std::collections::HashMap;
+use request::{Place, Request, Requests, Said};
+use rustc_hash::FxHashMap;
 use std::time::Duration;
 use worker::{Papo, Standing, Workers};
 
@@ -80,6 +83,8 @@ pub enum DispatchEffect {
         client: ConnectionId,
         /// The envelope as it came, and the reply.
         frames: Vec<Bytes>,
+        /// Time since the request was received.
+        after: Duration,
     },
     /// Send to a worker.
     ToWorker {
@@ -113,8 +118,9 @@ enum Draining {
 pub struct Dispatch {
     settings: DispatchSettings,
     boot: Boot,
+    time: LivedTime,
     next_counter: u64,
-    clients: HashMap<ConnectionId, Client>,
+    clients: FxHashMap<ConnectionId, Client>,
     workers: Workers,
     requests: Requests,
     draining: Draining,
@@ -128,10 +134,11 @@ impl Dispatch {
         Self {
             settings,
             boot,
+            time: LivedTime::new(CALLED_EVERY),
             next_counter: 1,
-            clients: HashMap::new(),
+            clients: FxHashMap::default(),
             workers: Workers::default(),
-            requests: Requests::default(),
+            requests: Requests::new(&settings),
             draining: Draining::No,
             counters: DispatchCounters::default(),
         }
@@ -139,6 +146,7 @@ impl Dispatch {
 
     /// Takes in what happened; pushes what is to be done, to be carried out in this order.
     pub fn handle(&mut self, now: Now, input: DispatchInput, effects: &mut Vec<DispatchEffect>) {
+        let now = self.lived(now);
         match input {
             DispatchInput::ClientUp(client) => {
                 self.clients.insert(client, Client::default());
@@ -162,20 +170,22 @@ impl Dispatch {
 
     /// Does what is due; to be called at [`Self::next_tick`], or at any other time.
     pub fn tick(&mut self, now: Now, effects: &mut Vec<DispatchEffect>) {
+        let now = self.lived(now);
         self.look_after_silent_workers(now, effects);
-        while let Some(counter) = self.requests.due(now.monotonic) {
+        while let Some((_, counter)) = self.requests.next_due().filter(|(at, _)| *at <= now.monotonic) {
             self.on_wake(now, counter, effects);
         }
         self.place_waiting(now, effects);
     }
 
-    /// When [`Self::tick`] is next to be called, on the monotonic clock: `now` when that is overdue, `None` when nothing is due
-    /// before the next input.
+    /// When [`Self::tick`] is next to be called, if nothing is handled before: on the clock by which the dispatch is told the
+    /// time, perhaps in its past. Time in which it is not called although it should be does not count for any deadline.
     #[must_use]
-    pub fn next_tick(&self, now: Duration) -> Option<Duration> {
+    pub fn next_tick(&self) -> Duration {
         let silence =
             self.workers.next_silence(self.settings.worker_dead_after, self.settings.worker_closed_after);
-        self.requests.next_wake().into_iter().chain(silence).min().map(|at| at.max(now))
+        let request = self.requests.next_due().map(|(at, _)| at);
+        self.time.next_call(silence.into_iter().chain(request).min())
     }
 
     /// What was counted since the start.
@@ -187,25 +197,29 @@ impl Dispatch {
     /// Workers that may be given requests.
     #[must_use]
     pub fn ready_workers(&self) -> usize {
-        self.workers.count_ready(self.settings.foreign_capacity)
+        self.workers.count_ready(&self.settings)
     }
 
     /// Requests with workers.
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        self.requests.len() - self.requests.waiting()
+        self.requests.len() - self.requests.aside()
     }
 
     /// Requests that wait for a worker.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.requests.waiting()
+        self.requests.aside()
     }
 
     /// Whether no request is in flight or waiting.
     #[must_use]
     pub fn idle(&self) -> bool {
         self.requests.len() == 0
+    }
+
+    fn lived(&mut self, now: Now) -> Now {
+        Now { monotonic: self.time.on_call(now.monotonic), ..now }
     }
 
     fn on_client_message(
@@ -244,7 +258,7 @@ impl Dispatch {
             }
             Received::Request { envelope, body } => (envelope, body, None),
         };
-        let request = Request::new(id, envelope, body, now.monotonic + self.settings.broker_deadline);
+        let request = Request::new(id, envelope, body, now.monotonic);
         let Some(reason) = reason else {
             let counter = self.next_counter;
             self.next_counter += 1;
@@ -275,7 +289,7 @@ impl Dispatch {
     ) {
         let Some(worker) = self.workers.get_mut(id) else { return };
         if let Standing::Foreign { .. } = worker.standing {
-            self.on_foreign_message(id, frames, effects);
+            self.on_foreign_message(now, id, frames, effects);
             return;
         }
         if let Standing::Papo(papo) = &mut worker.standing {
@@ -284,7 +298,7 @@ impl Dispatch {
                 papo.lost = false;
                 tracing::info!(worker = id.0, name = %papo.name, "a silent worker is back");
             }
-            worker.forget_before(now.monotonic.saturating_sub(self.settings.broker_deadline));
+            worker.excuse_before(now.monotonic.saturating_sub(self.settings.broker_deadline));
         }
         match (FromWorker::from_frames(&frames), &mut worker.standing) {
             (Some(FromWorker::Hello { name, capacity }), standing) => {
@@ -297,10 +311,13 @@ impl Dispatch {
                 papo.leaving = true;
             }
             (Some(FromWorker::Reply { key, cookie, body }), Standing::Papo(_)) => {
-                self.on_reply(id, key, Some(cookie), vec![body], effects);
+                self.on_reply(now, id, key, Some(cookie), std::iter::once(body), effects);
             }
             (Some(FromWorker::Elsewhere { key }), Standing::Papo(_)) => {
-                self.on_elsewhere(now, id, key, effects);
+                self.on_no_answer(now, id, key, Said::Elsewhere, effects);
+            }
+            (Some(FromWorker::Unknown { key }), Standing::Papo(_)) => {
+                self.on_no_answer(now, id, key, Said::Unknown, effects);
             }
             (None, _) | (Some(_), Standing::Expected | Standing::Foreign { .. }) => {
                 self.counters.malformed_worker_messages += 1;
@@ -312,6 +329,7 @@ impl Dispatch {
     /// An echoed envelope `[key, ""]` and the reply, or a hello that does not count without the token.
     fn on_foreign_message(
         &mut self,
+        now: Now,
         id: ConnectionId,
         mut frames: Vec<Bytes>,
         effects: &mut Vec<DispatchEffect>,
@@ -320,8 +338,7 @@ impl Dispatch {
             && delimiter.is_empty()
             && let Some(key) = RequestKey::from_bytes(key)
         {
-            let reply = frames.split_off(2);
-            self.on_reply(id, key, None, reply, effects);
+            self.on_reply(now, id, key, None, frames.drain(2..), effects);
         } else if let Some(FromWorker::Hello { name, .. }) = FromWorker::from_frames(&frames) {
             self.counters.ignored_hellos += 1;
             tracing::warn!(worker = id.0, %name, "hello ignored: the link did not present the cluster token");
@@ -333,10 +350,11 @@ impl Dispatch {
 
     fn on_reply(
         &mut self,
+        now: Now,
         worker: ConnectionId,
         key: RequestKey,
         cookie: Option<Cookie>,
-        reply: Vec<Bytes>,
+        reply: impl Iterator<Item = Bytes>,
         effects: &mut Vec<DispatchEffect>,
     ) {
         if !self.settle(worker, key) {
@@ -351,28 +369,32 @@ impl Dispatch {
             return;
         };
         client.settle(key.counter);
-        if let Some(cookie) = cookie {
+        if let Some(cookie) = cookie.filter(|cookie| *cookie != client.cookie) {
             // A copy: as a slice, it would keep the whole receive buffer for as long as the client stays idle.
             client.cookie = Cookie::new(Bytes::copy_from_slice(cookie.as_bytes())).unwrap_or_default();
         }
         self.counters.answered += 1;
         tracing::trace!(worker = worker.0, client = request.client.0, counter = key.counter, "answered");
-        self.answer(request, reply, effects);
+        self.answer(now, request, reply, effects);
     }
 
-    fn on_elsewhere(
+    /// A worker gives a request back, and says whether it may have done it.
+    fn on_no_answer(
         &mut self,
         now: Now,
         worker: ConnectionId,
         key: RequestKey,
+        said: Said,
         effects: &mut Vec<DispatchEffect>,
     ) {
         if !self.settle(worker, key) {
             return;
         }
         let Some(request) = self.requests.get_mut(key.counter) else { return };
-        request.refusals += 1;
-        request.refused = true;
+        request.said = request.said.max(said);
+        if said == Said::Elsewhere {
+            request.refusals += 1;
+        }
         if request.place() == Place::At(worker) {
             self.place_again(now, key.counter, effects);
         }

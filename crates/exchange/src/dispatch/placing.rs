@@ -1,7 +1,7 @@
 //! Giving requests to workers, taking them back, and ending them.
 
 use super::refusal::Reason;
-use super::request::{Place, Request};
+use super::request::{Place, Request, Said};
 use super::worker::{Choice, Standing};
 use super::{ConnectionId, Dispatch, DispatchEffect, Draining};
 use crate::Now;
@@ -16,34 +16,41 @@ impl Dispatch {
     /// Gives a request to a worker, or lets it wait or rest.
     pub(super) fn place(&mut self, now: Now, counter: u64, effects: &mut Vec<DispatchEffect>) {
         let Some(request) = self.requests.get_mut(counter) else { return };
-        match self.workers.choose(&request.tried, self.settings.foreign_capacity) {
+        match self.workers.choose(&request.tried, &self.settings) {
             Choice::Fresh(worker) => self.lend(now, counter, worker, effects),
             Choice::NoRoom => self.set_aside(now, counter, Place::Waiting, effects),
             Choice::FreshAreBusy => self.set_aside(now, counter, Place::Resting, effects),
-            // Not refused, but lost by all: the same ones may have it again.
-            Choice::Again(worker) if !request.refused => {
-                request.new_round(request.last_resort);
-                self.lend(now, counter, worker, effects);
-            }
-            Choice::Again(worker) if !request.last_resort => {
-                request.new_round(true);
-                self.lend(now, counter, worker, effects);
-            }
-            // Refused even as things stand: all are asked again, from the start, in a moment.
-            Choice::Again(_) => {
-                request.new_round(false);
-                self.set_aside(now, counter, Place::Resting, effects);
-            }
+            // All ready workers had it.
+            Choice::Again(worker) => match request.said {
+                // They lost it: they may have it again.
+                Said::Nothing => {
+                    request.new_round(request.last_resort);
+                    self.lend(now, counter, worker, effects);
+                }
+                Said::Elsewhere if !request.last_resort => {
+                    request.new_round(true);
+                    self.lend(now, counter, worker, effects);
+                }
+                // Refused even as things stand, or without a certain outcome: all are asked again, from the start, in a moment.
+                Said::Elsewhere | Said::Unknown => {
+                    request.new_round(false);
+                    self.set_aside(now, counter, Place::Resting, effects);
+                }
+            },
         }
     }
 
     /// Places a request that its worker will not answer; nobody waits for it when its client is gone.
     pub(super) fn place_again(&mut self, now: Now, counter: u64, effects: &mut Vec<DispatchEffect>) {
-        match self.requests.get(counter) {
-            Some(request) if self.clients.contains_key(&request.client) => self.place(now, counter, effects),
-            Some(_) => self.abandon(counter),
-            None => {}
+        let Some(request) = self.requests.get_mut(counter) else { return };
+        if !self.clients.contains_key(&request.client) {
+            self.abandon(counter);
+            return;
         }
+        if let Place::At(worker) = request.place() {
+            request.tried_at(worker);
+        }
+        self.place(now, counter, effects);
     }
 
     /// Places the waiting requests, oldest first, while a worker has room.
@@ -52,7 +59,7 @@ impl Dispatch {
     /// queue never blocks on its head, and this ends.
     pub(super) fn place_waiting(&mut self, now: Now, effects: &mut Vec<DispatchEffect>) {
         while let Some(counter) = self.requests.first_waiting() {
-            if !self.workers.have_room(self.settings.foreign_capacity) {
+            if !self.workers.have_room(&self.settings) {
                 return;
             }
             self.place(now, counter, effects);
@@ -62,7 +69,7 @@ impl Dispatch {
     /// Something is due for a request: its deadline, its worker's deadline, or the end of its rest.
     pub(super) fn on_wake(&mut self, now: Now, counter: u64, effects: &mut Vec<DispatchEffect>) {
         let Some(request) = self.requests.get(counter) else { return };
-        if request.deadline <= now.monotonic {
+        if self.requests.is_over(counter, now.monotonic) {
             self.counters.broker_deadlines += 1;
             let reason = Reason::Deadline(request.outcome());
             self.give_up(now, counter, reason, effects);
@@ -70,7 +77,7 @@ impl Dispatch {
         }
         match request.place() {
             Place::At(worker) => self.on_server_deadline(now, counter, worker, effects),
-            Place::Waiting | Place::Resting => self.place(now, counter, effects),
+            Place::InHand | Place::Waiting | Place::Resting => self.place(now, counter, effects),
         }
     }
 
@@ -90,17 +97,17 @@ impl Dispatch {
                 return;
             }
         }
-        let Some(request) = self.requests.get(counter) else { return };
+        let Some(request) = self.requests.get_mut(counter) else { return };
         if !self.clients.contains_key(&request.client) {
             self.abandon(counter);
             return;
         }
-        match self.workers.choose(&request.tried, self.settings.foreign_capacity) {
+        request.tried_at(worker);
+        match self.workers.choose(&request.tried, &self.settings) {
             Choice::Fresh(other) => self.lend(now, counter, other, effects),
             // The worker may be slow only: while no other can help, there is no better place.
             Choice::Again(_) | Choice::FreshAreBusy | Choice::NoRoom => {
-                let wake = now.monotonic + self.settings.server_deadline;
-                self.requests.relocate(counter, Place::At(worker), wake);
+                self.requests.relocate(counter, Place::At(worker), now.monotonic);
             }
         }
     }
@@ -108,8 +115,12 @@ impl Dispatch {
     /// A worker's connection is gone: what it had goes to others at once.
     pub(super) fn on_worker_down(&mut self, now: Now, id: ConnectionId, effects: &mut Vec<DispatchEffect>) {
         let Some(worker) = self.workers.remove(id) else { return };
-        let foreign = matches!(worker.standing, Standing::Foreign { .. });
-        self.on_worker_dead(now, id, worker.owed(), foreign, effects);
+        let loss = match &worker.standing {
+            Standing::Foreign { .. } => Loss::ForeignDeath,
+            Standing::Papo(papo) if papo.leaving => Loss::Absence,
+            Standing::Papo(_) | Standing::Expected => Loss::Death,
+        };
+        self.on_worker_lost(now, id, &worker.owed(), loss, effects);
     }
 
     /// Papo workers without a beat: their requests go to others; after long silence their links are closed.
@@ -121,7 +132,7 @@ impl Dispatch {
             self.counters.workers_lost += 1;
             tracing::warn!(worker = id.0, name = %papo.name, "worker is silent: its requests go to others");
             let owed = worker.owed();
-            self.on_worker_dead(now, id, owed, false, effects);
+            self.on_worker_lost(now, id, &owed, Loss::Absence, effects);
         }
         for id in self.workers.long_lost(now.monotonic, self.settings.worker_closed_after) {
             self.workers.remove(id);
@@ -131,23 +142,23 @@ impl Dispatch {
         }
     }
 
-    fn on_worker_dead(
+    fn on_worker_lost(
         &mut self,
         now: Now,
         id: ConnectionId,
-        owed: Vec<u64>,
-        foreign: bool,
+        owed: &[u64],
+        loss: Loss,
         effects: &mut Vec<DispatchEffect>,
     ) {
-        for counter in owed {
+        for &counter in owed {
             let Some(request) =
                 self.requests.get_mut(counter).filter(|request| request.place() == Place::At(id))
             else {
                 continue;
             };
-            request.deaths += 1;
+            request.deaths += u32::from(loss != Loss::Absence);
             let poison = request.deaths >= self.settings.poison_after;
-            if foreign && self.lost_foreign_write(now, counter, effects) {
+            if loss == Loss::ForeignDeath && self.lost_foreign_write(now, counter, effects) {
                 continue;
             }
             if poison {
@@ -173,9 +184,10 @@ impl Dispatch {
 
     fn lend(&mut self, now: Now, counter: u64, worker: ConnectionId, effects: &mut Vec<DispatchEffect>) {
         let Some(request) = self.requests.get_mut(counter) else { return };
-        let Some(standing) = self.workers.lend(worker, counter, now.monotonic) else { return };
-        let key = RequestKey { boot: self.boot, counter };
         let body = request.body.clone();
+        let lent = self.workers.lend(worker, counter, body.len(), now.monotonic);
+        let Some(standing) = lent else { return };
+        let key = RequestKey { boot: self.boot, counter };
         let frames = if let Standing::Foreign { .. } = standing {
             vec![Bytes::copy_from_slice(&key.to_bytes()), Bytes::new(), body]
         } else {
@@ -187,18 +199,17 @@ impl Dispatch {
             self.counters.redispatched += 1;
         }
         request.sends += 1;
-        request.tried.push(worker);
-        self.requests.relocate(counter, Place::At(worker), now.monotonic + self.settings.server_deadline);
+        self.requests.relocate(counter, Place::At(worker), now.monotonic);
         effects.push(DispatchEffect::ToWorker { worker, frames });
     }
 
     /// Lets a request wait or rest, within the bounds.
     fn set_aside(&mut self, now: Now, counter: u64, place: Place, effects: &mut Vec<DispatchEffect>) {
         // Relocated first, so that the bounds see it counted once wherever it was before.
-        self.requests.relocate(counter, place, now.monotonic + self.settings.rest);
+        self.requests.relocate(counter, place, now.monotonic);
         let Some(request) = self.requests.get(counter) else { return };
-        let over = self.requests.waiting() > self.settings.waiting_max
-            || self.requests.waiting_bytes() > self.settings.waiting_bytes_max;
+        let over = self.requests.aside() > self.settings.waiting_max
+            || self.requests.aside_bytes() > self.settings.waiting_bytes_max;
         if over {
             self.counters.waiting_overflows += 1;
             let reason = Reason::WaitingOverflow(request.outcome());
@@ -237,21 +248,40 @@ impl Dispatch {
         tracing::debug!(client = request.client.0, ?reason, "request refused");
         self.counters.refused += 1;
         let reply = write_refusal_for(&request.body, &reason.refusal(), now.unix);
-        self.answer(request, vec![reply], effects);
+        self.answer(now, request, std::iter::once(reply), effects);
     }
 
     /// Sends the one answer of a request that is in no table any more.
-    pub(super) fn answer(&mut self, request: Request, reply: Vec<Bytes>, effects: &mut Vec<DispatchEffect>) {
+    pub(super) fn answer(
+        &mut self,
+        now: Now,
+        request: Request,
+        reply: impl Iterator<Item = Bytes>,
+        effects: &mut Vec<DispatchEffect>,
+    ) {
         let client = request.client;
         let mut frames = request.envelope;
         frames.extend(reply);
-        effects.push(DispatchEffect::ToClient { client, frames });
-        let done = self.clients.get(&client).is_some_and(|client| client.unanswered.is_empty());
-        if self.draining == Draining::AfterReply && done {
+        let after = now.monotonic.saturating_sub(request.received);
+        effects.push(DispatchEffect::ToClient { client, frames, after });
+        if self.draining == Draining::AfterReply
+            && self.clients.get(&client).is_some_and(|client| client.unanswered.is_empty())
+        {
             self.clients.remove(&client);
             effects.push(DispatchEffect::CloseClient { client });
         }
     }
+}
+
+/// How a worker came to have its requests no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Loss {
+    /// It died with them.
+    Death,
+    /// A foreign one did.
+    ForeignDeath,
+    /// It fell silent, or left: no sign that the requests did it any harm.
+    Absence,
 }
 
 /// Whether a request is known to change nothing, whoever serves it. What cannot be read, or is no service of ours, may.

@@ -1,23 +1,39 @@
 //! The in-flight table: every request between its arrival and its one answer, where it is, and when something is due for it.
 //!
-//! Requests are named by the counter of their key, which grows: the order of counters is the order of arrival. Each request has
-//! exactly one wake-up, so neither a tick nor anything else scans the table.
+//! Requests are named by the counter of their key, which grows: the order of counters is the order of arrival. What is due is in
+//! queues, so that neither a tick nor anything else scans the table.
 
 use super::ConnectionId;
+use super::alarms::Alarms;
 use super::refusal::Outcome;
+use super::settings::DispatchSettings;
 use bytes::Bytes;
-use std::collections::{BTreeSet, HashMap};
+use rustc_hash::FxHashMap;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Where a request is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
+    /// Nowhere yet: it is being placed at this moment.
+    InHand,
     /// In the queue for the next worker with room.
     Waiting,
     /// Set aside for a moment, since no worker that has room would take it.
     Resting,
     /// With this worker.
     At(ConnectionId),
+}
+
+/// The worst that a worker has said in a round over the workers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Said {
+    /// None has said anything: those that had it died, or were too slow.
+    Nothing,
+    /// It may be done there, and cannot be told to be.
+    Unknown,
+    /// It was not done there.
+    Elsewhere,
 }
 
 /// One request.
@@ -29,12 +45,12 @@ pub(super) struct Request {
     pub(super) envelope: Vec<Bytes>,
     /// The client's bytes.
     pub(super) body: Bytes,
-    /// When the client is answered at the latest.
-    pub(super) deadline: Duration,
-    /// Workers that had it in this round.
+    /// When it came.
+    pub(super) received: Duration,
+    /// Workers that had it in this round, besides the one that has it.
     pub(super) tried: Vec<ConnectionId>,
-    /// Whether a worker has said `elsewhere` in this round.
-    pub(super) refused: bool,
+    /// What they said.
+    pub(super) said: Said,
     /// Whether every ready worker has refused it, so that it is to be served as things stand.
     pub(super) last_resort: bool,
     /// Workers that died with it.
@@ -44,25 +60,33 @@ pub(super) struct Request {
     /// How many of those workers said `elsewhere`, and so have not done it.
     pub(super) refusals: u32,
     place: Place,
-    wake: Duration,
+    /// When something is due for it where it is.
+    wake: Option<Duration>,
+    /// When the client is answered at the latest.
+    deadline: Duration,
+    /// Of envelope and body.
+    bytes: usize,
 }
 
 impl Request {
     /// Of a client, before it has a place.
-    pub(super) fn new(client: ConnectionId, envelope: Vec<Bytes>, body: Bytes, deadline: Duration) -> Self {
+    pub(super) fn new(client: ConnectionId, envelope: Vec<Bytes>, body: Bytes, received: Duration) -> Self {
+        let bytes = envelope.iter().map(Bytes::len).sum::<usize>() + body.len();
         Self {
             client,
             envelope,
             body,
-            deadline,
+            received,
             tried: Vec::new(),
-            refused: false,
+            said: Said::Nothing,
             last_resort: false,
             deaths: 0,
             sends: 0,
             refusals: 0,
-            place: Place::Waiting,
-            wake: deadline,
+            place: Place::InHand,
+            wake: None,
+            deadline: received,
+            bytes,
         }
     }
 
@@ -76,58 +100,119 @@ impl Request {
         if self.sends == self.refusals { Outcome::NotDone } else { Outcome::Unknown }
     }
 
+    /// Takes note that a worker had it.
+    pub(super) fn tried_at(&mut self, worker: ConnectionId) {
+        if !self.tried.contains(&worker) {
+            self.tried.push(worker);
+        }
+    }
+
     /// Begins a further round over the workers.
     pub(super) fn new_round(&mut self, last_resort: bool) {
         self.tried.clear();
-        self.refused = false;
+        self.said = Said::Nothing;
         self.last_resort = last_resort;
     }
 
-    fn bytes(&self) -> usize {
-        self.envelope.iter().map(Bytes::len).sum::<usize>() + self.body.len()
+    fn is_aside(&self) -> bool {
+        matches!(self.place, Place::Waiting | Place::Resting)
     }
 }
 
 /// All requests.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Requests {
-    table: HashMap<u64, Request>,
-    /// One entry for each request of the table.
-    wakes: BTreeSet<(Duration, u64)>,
+    broker_deadline: Duration,
+    server_deadline: Duration,
+    rest: Duration,
+    table: FxHashMap<u64, Request>,
     /// Those in [`Place::Waiting`], oldest first.
     waiting: BTreeSet<u64>,
-    /// How many are in [`Place::Resting`].
-    resting: usize,
-    /// Of those in [`Place::Waiting`] and [`Place::Resting`].
-    waiting_bytes: usize,
-    /// Of all.
+    /// How many are in [`Place::Waiting`] or [`Place::Resting`].
+    aside: usize,
+    /// Bytes of these.
+    aside_bytes: usize,
+    /// Bytes of all.
     held_bytes: usize,
+    /// For the broker's deadline of each.
+    deadlines: Alarms,
+    /// For the server's deadline of those with workers.
+    server_deadlines: Alarms,
+    /// For the end of rest.
+    rests: Alarms,
 }
 
 impl Requests {
-    /// Takes a request in, as waiting.
-    pub(super) fn insert(&mut self, counter: u64, request: Request) {
-        self.held_bytes += request.bytes();
+    /// None.
+    pub(super) fn new(settings: &DispatchSettings) -> Self {
+        Self {
+            broker_deadline: settings.broker_deadline,
+            server_deadline: settings.server_deadline,
+            rest: settings.rest,
+            table: FxHashMap::default(),
+            waiting: BTreeSet::new(),
+            aside: 0,
+            aside_bytes: 0,
+            held_bytes: 0,
+            deadlines: Alarms::default(),
+            server_deadlines: Alarms::default(),
+            rests: Alarms::default(),
+        }
+    }
+
+    /// Takes a request in that was just received.
+    pub(super) fn insert(&mut self, counter: u64, mut request: Request) {
+        request.deadline = request.received + self.broker_deadline;
+        self.deadlines.set(request.deadline, counter);
+        self.held_bytes += request.bytes;
         self.table.insert(counter, request);
-        self.enter(counter);
     }
 
     /// Takes a request out.
     pub(super) fn remove(&mut self, counter: u64) -> Option<Request> {
-        self.leave(counter);
         let request = self.table.remove(&counter)?;
-        self.held_bytes -= request.bytes();
+        self.held_bytes -= request.bytes;
+        if request.is_aside() {
+            self.take_from_aside(counter, request.bytes);
+        }
+        self.prune();
         Some(request)
     }
 
-    /// Puts a request elsewhere, to be woken at `wake` or at its deadline.
-    pub(super) fn relocate(&mut self, counter: u64, place: Place, wake: Duration) {
-        self.leave(counter);
-        if let Some(request) = self.table.get_mut(&counter) {
-            request.place = place;
-            request.wake = wake.min(request.deadline);
+    /// Puts a request into another place, or anew into the same.
+    pub(super) fn relocate(&mut self, counter: u64, place: Place, now: Duration) {
+        let Some(request) = self.table.get_mut(&counter) else { return };
+        let (was_aside, had_wake, bytes) = (request.is_aside(), request.wake.is_some(), request.bytes);
+        request.place = place;
+        request.wake = match place {
+            Place::InHand | Place::Waiting => None,
+            Place::Resting => Some(now + self.rest),
+            Place::At(_) => Some(now + self.server_deadline),
+        };
+        match (place, request.wake) {
+            (Place::At(_), Some(wake)) => self.server_deadlines.set(wake, counter),
+            (_, Some(wake)) => self.rests.set(wake, counter),
+            (_, None) => {}
         }
-        self.enter(counter);
+        if was_aside {
+            self.take_from_aside(counter, bytes);
+        }
+        if matches!(place, Place::Waiting | Place::Resting) {
+            self.aside += 1;
+            self.aside_bytes += bytes;
+        }
+        if place == Place::Waiting {
+            self.waiting.insert(counter);
+        }
+        if had_wake {
+            self.prune();
+        }
+    }
+
+    fn take_from_aside(&mut self, counter: u64, bytes: usize) {
+        self.waiting.remove(&counter);
+        self.aside -= 1;
+        self.aside_bytes -= bytes;
     }
 
     /// A request still unanswered.
@@ -150,14 +235,15 @@ impl Requests {
         self.waiting.first().copied()
     }
 
-    /// When the next request wakes.
-    pub(super) fn next_wake(&self) -> Option<Duration> {
-        self.wakes.first().map(|(wake, _)| *wake)
+    /// When something is next due for a request, and for which.
+    pub(super) fn next_due(&self) -> Option<(Duration, u64)> {
+        let firsts = [self.deadlines.first(), self.server_deadlines.first(), self.rests.first()];
+        firsts.into_iter().flatten().min()
     }
 
-    /// The request that is to be woken next, if it is time.
-    pub(super) fn due(&self, now: Duration) -> Option<u64> {
-        self.wakes.first().filter(|(wake, _)| *wake <= now).map(|(_, counter)| *counter)
+    /// Whether it is the broker's deadline that is due.
+    pub(super) fn is_over(&self, counter: u64, now: Duration) -> bool {
+        self.table.get(&counter).is_some_and(|request| request.deadline <= now)
     }
 
     /// All held.
@@ -166,13 +252,13 @@ impl Requests {
     }
 
     /// Those with no worker.
-    pub(super) fn waiting(&self) -> usize {
-        self.waiting.len() + self.resting
+    pub(super) fn aside(&self) -> usize {
+        self.aside
     }
 
     /// Bytes of those with no worker.
-    pub(super) fn waiting_bytes(&self) -> usize {
-        self.waiting_bytes
+    pub(super) fn aside_bytes(&self) -> usize {
+        self.aside_bytes
     }
 
     /// Bytes of all.
@@ -180,37 +266,13 @@ impl Requests {
         self.held_bytes
     }
 
-    /// Accounts for the place that a request has got.
-    fn enter(&mut self, counter: u64) {
-        let Some(request) = self.table.get(&counter) else { return };
-        self.wakes.insert((request.wake, counter));
-        match request.place {
-            Place::Waiting => {
-                self.waiting.insert(counter);
-                self.waiting_bytes += request.bytes();
-            }
-            Place::Resting => {
-                self.resting += 1;
-                self.waiting_bytes += request.bytes();
-            }
-            Place::At(_) => {}
-        }
-    }
-
-    /// Undoes [`Self::enter`].
-    fn leave(&mut self, counter: u64) {
-        let Some(request) = self.table.get(&counter) else { return };
-        self.wakes.remove(&(request.wake, counter));
-        match request.place {
-            Place::Waiting => {
-                self.waiting.remove(&counter);
-                self.waiting_bytes -= request.bytes();
-            }
-            Place::Resting => {
-                self.resting -= 1;
-                self.waiting_bytes -= request.bytes();
-            }
-            Place::At(_) => {}
+    /// Drops the alarms of requests that are gone, or elsewhere by now.
+    fn prune(&mut self) {
+        let is_wanted = |at, counter| {
+            self.table.get(&counter).is_some_and(|request| request.wake == Some(at) || request.deadline == at)
+        };
+        for alarms in [&mut self.deadlines, &mut self.server_deadlines, &mut self.rests] {
+            alarms.prune(self.table.len(), is_wanted);
         }
     }
 }
@@ -221,25 +283,29 @@ mod tests {
 
     #[test]
     fn the_books_balance_wherever_a_request_goes() {
-        let mut requests = Requests::default();
         let seconds = Duration::from_secs;
+        let settings = DispatchSettings { rest: seconds(20), ..DispatchSettings::default() };
+        let mut requests = Requests::new(&settings);
         for counter in 1..=3 {
-            let request =
-                Request::new(ConnectionId(1), vec![Bytes::new()], Bytes::from_static(b"four"), seconds(10));
-            requests.insert(counter, request);
+            let body = Bytes::from_static(b"four");
+            requests.insert(counter, Request::new(ConnectionId(1), vec![Bytes::new()], body, Duration::ZERO));
+            requests.relocate(counter, Place::Waiting, Duration::ZERO);
         }
-        assert_eq!((requests.waiting(), requests.waiting_bytes(), requests.held_bytes()), (3, 12, 12));
-        requests.relocate(1, Place::At(ConnectionId(7)), seconds(3));
-        requests.relocate(2, Place::Resting, seconds(20));
-        assert_eq!((requests.waiting(), requests.waiting_bytes(), requests.held_bytes()), (2, 8, 12));
+        assert_eq!((requests.aside(), requests.aside_bytes(), requests.held_bytes()), (3, 12, 12));
+        requests.relocate(1, Place::At(ConnectionId(7)), Duration::ZERO);
+        requests.relocate(2, Place::Resting, Duration::ZERO);
+        assert_eq!((requests.aside(), requests.aside_bytes(), requests.held_bytes()), (2, 8, 12));
         assert!(requests.is_at(1, ConnectionId(7)));
         assert_eq!(requests.first_waiting(), Some(3));
-        assert_eq!((requests.due(seconds(2)), requests.due(seconds(3))), (None, Some(1)));
+        assert_eq!(requests.next_due(), Some((seconds(3), 1)));
+        requests.relocate(1, Place::At(ConnectionId(8)), seconds(3));
+        assert_eq!(requests.next_due(), Some((seconds(6), 1)));
         requests.remove(1);
-        assert_eq!(requests.next_wake(), Some(seconds(10)), "no wake-up is later than the deadline");
+        assert_eq!(requests.next_due(), Some((seconds(10), 2)), "the deadline, wherever it is");
+        assert_eq!((requests.is_over(2, seconds(9)), requests.is_over(2, seconds(10))), (false, true));
         requests.remove(2);
         requests.remove(3);
-        assert_eq!((requests.waiting(), requests.waiting_bytes(), requests.held_bytes()), (0, 0, 0));
-        assert_eq!(requests.next_wake(), None);
+        assert_eq!((requests.aside(), requests.aside_bytes(), requests.held_bytes()), (0, 0, 0));
+        assert_eq!(requests.next_due(), None);
     }
 }

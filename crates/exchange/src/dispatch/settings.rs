@@ -27,10 +27,27 @@ pub struct DispatchSettings {
     pub in_flight_per_client_max: usize,
     /// Requests a foreign worker gets at once.
     pub foreign_capacity: usize,
+    /// Bytes of what a worker was given and has not answered, at which it gets nothing more.
+    pub worker_bytes_max: usize,
     /// Bytes of a client message, envelope included.
     pub request_bytes_max: usize,
     /// Workers that may die with a request before it is given up.
     pub poison_after: u32,
+}
+
+impl DispatchSettings {
+    /// Bytes that a worker's link must be able to queue: all that one worker is ever given and may not have read.
+    #[must_use]
+    pub fn worker_queue_bytes(&self) -> usize {
+        let envelopes = self.worker_queue_messages() * constants::WORKER_ENVELOPE_BYTES_MAX;
+        self.worker_bytes_max + self.request_bytes_max + envelopes
+    }
+
+    /// Messages that a worker's link must be able to queue.
+    #[must_use]
+    pub fn worker_queue_messages(&self) -> usize {
+        constants::PAPO_CAPACITY_MAX.max(self.foreign_capacity) + 1
+    }
 }
 
 impl Default for DispatchSettings {
@@ -46,6 +63,7 @@ impl Default for DispatchSettings {
             held_bytes_max: constants::HELD_BYTES_MAX,
             in_flight_per_client_max: constants::IN_FLIGHT_PER_CLIENT_MAX,
             foreign_capacity: constants::FOREIGN_CAPACITY,
+            worker_bytes_max: constants::WORKER_BYTES_MAX,
             request_bytes_max: constants::REQUEST_BYTES_MAX,
             poison_after: constants::POISON_AFTER,
         }

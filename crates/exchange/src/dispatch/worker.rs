@@ -1,9 +1,10 @@
 //! The workers: who they are, what they owe, and which of them gets the next request.
 
 use super::ConnectionId;
+use super::settings::DispatchSettings;
 use crate::constants::PAPO_CAPACITY_MAX;
 use papo_protocol::names::ServerName;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 /// What a worker's link is.
@@ -46,11 +47,17 @@ impl Papo {
 /// One worker link.
 #[derive(Debug)]
 pub(super) struct Worker {
+    id: ConnectionId,
     /// What it is.
     pub(super) standing: Standing,
-    /// What it was given and has not answered, in order; as long as its capacity at most. What others answered in its place
-    /// stays here, so that a worker that hangs looks as loaded as it is.
+    /// What it was given and has not answered, in order. What others answered in its place stays here, so that a worker that
+    /// hangs looks as loaded as it is.
     owed: VecDeque<Owed>,
+    /// Bytes of these.
+    owed_bytes: usize,
+    /// How many of these, the first, were given so long ago that their clients have an answer by now, and are no load any more.
+    /// They take room until an answer to a later one shows that they were read: until then they may be queued on the link.
+    overdue: usize,
     /// Turn at which it was last given a request.
     turn: u64,
 }
@@ -58,6 +65,7 @@ pub(super) struct Worker {
 #[derive(Debug, Clone, Copy)]
 struct Owed {
     counter: u64,
+    bytes: usize,
     since: Duration,
 }
 
@@ -66,13 +74,25 @@ impl Worker {
         matches!(self.standing, Standing::Papo(_))
     }
 
-    /// Whether it may get new requests at all, and if so, how many at once.
-    fn room(&self, papo_only: bool, foreign_capacity: usize) -> Option<usize> {
+    /// Whether it may get requests at all, and if so, how many at once.
+    fn capacity(&self, papo_only: bool, settings: &DispatchSettings) -> Option<usize> {
         match &self.standing {
             Standing::Papo(papo) => (!papo.lost && !papo.leaving).then_some(papo.capacity),
-            Standing::Foreign { late } => (!late && !papo_only).then_some(foreign_capacity),
+            Standing::Foreign { late } => (!late && !papo_only).then_some(settings.foreign_capacity),
             Standing::Expected => None,
         }
+    }
+
+    /// Whether it can take one more. One without load can, whatever is overdue: otherwise it could never show that it reads.
+    fn has_room(&self, capacity: usize, settings: &DispatchSettings) -> bool {
+        capacity > 0
+            && (self.load() == 0
+                || (self.owed.len() < capacity && self.owed_bytes < settings.worker_bytes_max))
+    }
+
+    /// How many requests it is waited for, or was until lately.
+    pub(super) fn load(&self) -> usize {
+        self.owed.len() - self.overdue
     }
 
     /// What it owes.
@@ -85,21 +105,36 @@ impl Worker {
     /// A foreign worker serves in order, so what it was given earlier and is no longer waited for (`is_awaited`) was lost by it.
     pub(super) fn settle(&mut self, counter: u64, is_awaited: impl Fn(u64) -> bool) -> bool {
         let Some(index) = self.owed.iter().position(|owed| owed.counter == counter) else { return false };
-        self.owed.remove(index);
+        self.owed_bytes -= self.owed.remove(index).map_or(0, |owed| owed.bytes);
+        let read = index.min(self.overdue);
+        self.overdue -= if index < self.overdue { read + 1 } else { read };
+        for _ in 0..read {
+            self.forget_first();
+        }
         if let Standing::Foreign { late } = &mut self.standing {
             *late = false;
-            let later = self.owed.split_off(index);
+            let later = self.owed.split_off(index - read);
             self.owed.retain(|owed| is_awaited(owed.counter));
             self.owed.extend(later);
+            self.owed_bytes = self.owed.iter().map(|owed| owed.bytes).sum();
         }
         true
     }
 
-    /// Forgets what it was given before `limit`: those requests were answered at the deadline, whatever became of them here.
-    pub(super) fn forget_before(&mut self, limit: Duration) {
-        while self.owed.front().is_some_and(|owed| owed.since < limit) {
-            self.owed.pop_front();
+    /// What it was given before `limit` is overdue: those requests were answered at the deadline, whatever became of them here.
+    pub(super) fn excuse_before(&mut self, limit: Duration) {
+        while self.owed.get(self.overdue).is_some_and(|owed| owed.since < limit) {
+            self.overdue += 1;
         }
+        // One that reads and never answers would gather them without end.
+        while self.owed.len() > PAPO_CAPACITY_MAX && self.overdue > 0 {
+            self.overdue -= 1;
+            self.forget_first();
+        }
+    }
+
+    fn forget_first(&mut self) {
+        self.owed_bytes -= self.owed.pop_front().map_or(0, |owed| owed.bytes);
     }
 }
 
@@ -116,46 +151,64 @@ pub(super) enum Choice {
     NoRoom,
 }
 
-/// All workers. Few (as many as servers), so that a choice looks at each; ordered, so that the same inputs choose the same.
+/// All workers. Few (as many as servers), so that a choice looks at each.
 #[derive(Debug, Default)]
 pub(super) struct Workers {
-    all: BTreeMap<ConnectionId, Worker>,
+    /// Sorted, so that the same inputs choose the same.
+    all: Vec<Worker>,
     turns: u64,
 }
 
 impl Workers {
     /// A new link.
     pub(super) fn insert(&mut self, id: ConnectionId, standing: Standing) {
-        self.all.insert(id, Worker { standing, owed: VecDeque::new(), turn: 0 });
+        let worker = Worker { id, standing, owed: VecDeque::new(), owed_bytes: 0, overdue: 0, turn: 0 };
+        match self.place(id) {
+            Ok(place) => self.all.splice(place..=place, [worker]).for_each(drop),
+            Err(place) => self.all.insert(place, worker),
+        }
     }
 
     /// A link that is gone.
     pub(super) fn remove(&mut self, id: ConnectionId) -> Option<Worker> {
-        self.all.remove(&id)
+        self.place(id).ok().map(|place| self.all.remove(place))
     }
 
     /// A link.
     pub(super) fn get_mut(&mut self, id: ConnectionId) -> Option<&mut Worker> {
-        self.all.get_mut(&id)
+        self.place(id).ok().and_then(|place| self.all.get_mut(place))
+    }
+
+    fn place(&self, id: ConnectionId) -> Result<usize, usize> {
+        self.all.binary_search_by_key(&id, |worker| worker.id)
     }
 
     /// Takes note that a worker was given a request; gives its standing, for the frames. `None` when it is gone.
-    pub(super) fn lend(&mut self, id: ConnectionId, counter: u64, now: Duration) -> Option<&Standing> {
-        let worker = self.all.get_mut(&id)?;
+    pub(super) fn lend(
+        &mut self,
+        id: ConnectionId,
+        counter: u64,
+        bytes: usize,
+        now: Duration,
+    ) -> Option<&Standing> {
+        let place = self.place(id).ok()?;
+        let worker = self.all.get_mut(place)?;
         self.turns += 1;
         worker.turn = self.turns;
-        worker.owed.push_back(Owed { counter, since: now });
+        worker.owed.push_back(Owed { counter, bytes, since: now });
+        worker.owed_bytes += bytes;
         Some(&worker.standing)
     }
 
     /// The worker for a request that `tried` had before: the least loaded, among equals the one whose last turn is longest ago.
-    pub(super) fn choose(&self, tried: &[ConnectionId], foreign_capacity: usize) -> Choice {
+    pub(super) fn choose(&self, tried: &[ConnectionId], settings: &DispatchSettings) -> Choice {
         let (mut fresh, mut again, mut fresh_is_busy) = (None, None, false);
-        for (id, worker, capacity) in self.ready(foreign_capacity) {
-            let candidate = (worker.owed.len(), worker.turn, *id);
-            let best = if tried.contains(id) { &mut again } else { &mut fresh };
-            if worker.owed.len() >= capacity {
-                fresh_is_busy |= !tried.contains(id);
+        for (worker, capacity) in self.ready(settings) {
+            let candidate = (worker.load(), worker.turn, worker.id);
+            let is_fresh = !tried.contains(&worker.id);
+            let best = if is_fresh { &mut fresh } else { &mut again };
+            if !worker.has_room(capacity, settings) {
+                fresh_is_busy |= is_fresh;
             } else if best.is_none_or(|best| candidate < best) {
                 *best = Some(candidate);
             }
@@ -169,20 +222,20 @@ impl Workers {
     }
 
     /// Whether any worker could take a request now.
-    pub(super) fn have_room(&self, foreign_capacity: usize) -> bool {
-        self.ready(foreign_capacity).any(|(_, worker, capacity)| worker.owed.len() < capacity)
+    pub(super) fn have_room(&self, settings: &DispatchSettings) -> bool {
+        self.ready(settings).any(|(worker, capacity)| worker.has_room(capacity, settings))
     }
 
     /// How many may get requests.
-    pub(super) fn count_ready(&self, foreign_capacity: usize) -> usize {
-        self.ready(foreign_capacity).count()
+    pub(super) fn count_ready(&self, settings: &DispatchSettings) -> usize {
+        self.ready(settings).count()
     }
 
     /// The papo workers that have been silent for so long and do not count as lost yet.
     pub(super) fn fallen_silent(&self, now: Duration, dead_after: Duration) -> Vec<ConnectionId> {
         self.papo()
             .filter(|(_, papo)| !papo.lost && papo.heard + dead_after <= now)
-            .map(|(id, _)| *id)
+            .map(|(id, _)| id)
             .collect()
     }
 
@@ -190,7 +243,7 @@ impl Workers {
     pub(super) fn long_lost(&self, now: Duration, closed_after: Duration) -> Vec<ConnectionId> {
         self.papo()
             .filter(|(_, papo)| papo.lost && papo.heard + closed_after <= now)
-            .map(|(id, _)| *id)
+            .map(|(id, _)| id)
             .collect()
     }
 
@@ -199,19 +252,19 @@ impl Workers {
         self.papo().map(|(_, papo)| papo.heard + if papo.lost { closed_after } else { dead_after }).min()
     }
 
-    fn papo(&self) -> impl Iterator<Item = (&ConnectionId, &Papo)> {
-        self.all.iter().filter_map(|(id, worker)| match &worker.standing {
-            Standing::Papo(papo) => Some((id, papo)),
+    fn papo(&self) -> impl Iterator<Item = (ConnectionId, &Papo)> {
+        self.all.iter().filter_map(|worker| match &worker.standing {
+            Standing::Papo(papo) => Some((worker.id, papo)),
             Standing::Expected | Standing::Foreign { .. } => None,
         })
     }
 
     /// Those that may get requests, with their capacity. Foreign ones only while no papo worker is registered, lost or leaving
     /// ones included: the foreign have other data.
-    fn ready(&self, foreign_capacity: usize) -> impl Iterator<Item = (&ConnectionId, &Worker, usize)> {
-        let papo_only = self.all.values().any(Worker::is_papo);
-        self.all.iter().filter_map(move |(id, worker)| {
-            worker.room(papo_only, foreign_capacity).map(|capacity| (id, worker, capacity))
-        })
+    fn ready(&self, settings: &DispatchSettings) -> impl Iterator<Item = (&Worker, usize)> {
+        let papo_only = self.all.iter().any(Worker::is_papo);
+        self.all
+            .iter()
+            .filter_map(move |worker| worker.capacity(papo_only, settings).map(|capacity| (worker, capacity)))
     }
 }

@@ -31,7 +31,7 @@ const ALL: &[u8] = b"";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SubscriberId(pub u64);
 
-/// What happened.
+/// What became of a subscriber. (For publications there is [`Routing::publish`].)
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RoutingInput {
     /// A subscriber connected.
@@ -52,22 +52,47 @@ pub enum RoutingInput {
     },
     /// A subscriber's connection is gone.
     SubscriberDown(SubscriberId),
-    /// A publisher sent a message.
-    Publication {
-        /// Whether the publisher presented the cluster token.
-        papo: bool,
-        /// Topic, body, and from our servers a third frame.
-        frames: Vec<Bytes>,
-    },
 }
 
-/// Send the same two frames to each of these.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Delivery {
-    /// At least one, each once.
-    pub receivers: Vec<SubscriberId>,
+/// Send the same two frames to each receiver.
+#[derive(Debug)]
+pub struct Delivery<'a> {
     /// Topic and body.
     pub frames: [Bytes; 2],
+    /// At least one, each once.
+    pub receivers: Receivers<'a>,
+}
+
+/// Those who get one publication, sorted.
+#[derive(Debug)]
+pub struct Receivers<'a> {
+    /// Subscribers of its topic, sorted.
+    named: &'a [SubscriberId],
+    /// Subscribers of everything public, if it is, sorted.
+    all: &'a [SubscriberId],
+    /// Counts those given out.
+    deliveries: &'a mut u64,
+}
+
+impl Iterator for Receivers<'_> {
+    type Item = SubscriberId;
+
+    fn next(&mut self) -> Option<SubscriberId> {
+        let next = match (self.named.first(), self.all.first()) {
+            (Some(named), Some(all)) => *named.min(all),
+            (Some(only), None) | (None, Some(only)) => *only,
+            (None, None) => return None,
+        };
+        for list in [&mut self.named, &mut self.all] {
+            if let Some((first, rest)) = list.split_first()
+                && *first == next
+            {
+                *list = rest;
+            }
+        }
+        *self.deliveries += 1;
+        Some(next)
+    }
 }
 
 /// Bounds. The defaults are in [`crate::constants`], with their sources.
@@ -144,8 +169,8 @@ impl Routing {
         }
     }
 
-    /// Takes in what happened; gives what is to be sent, if anything.
-    pub fn handle(&mut self, now: Now, input: RoutingInput) -> Option<Delivery> {
+    /// Takes in what became of a subscriber.
+    pub fn handle(&mut self, input: RoutingInput) {
         match input {
             RoutingInput::SubscriberUp(subscriber) => self.subscriptions.up(subscriber),
             RoutingInput::SubscriberDown(subscriber) => self.subscriptions.down(subscriber),
@@ -156,9 +181,7 @@ impl Routing {
                     tracing::debug!(subscriber = subscriber.0, bytes = topic.len(), "subscription refused");
                 }
             }
-            RoutingInput::Publication { papo, frames } => return self.on_publication(now, papo, frames),
         }
-        None
     }
 
     /// What was counted since the start.
@@ -185,7 +208,9 @@ impl Routing {
         self.window.len()
     }
 
-    fn on_publication(&mut self, now: Now, papo: bool, frames: Vec<Bytes>) -> Option<Delivery> {
+    /// A publisher, which has presented the cluster token (`papo`) or not, sent this: topic, body, and from our servers a third
+    /// frame. Gives what is to be sent, if anything.
+    pub fn publish(&mut self, now: Now, papo: bool, frames: Vec<Bytes>) -> Option<Delivery<'_>> {
         self.counters.publications += 1;
         let mut frames = frames.into_iter();
         let (topic, body, third) = match (frames.next(), frames.next(), frames.next(), frames.next()) {
@@ -215,15 +240,16 @@ impl Routing {
             None => {
                 self.counters.foreign += 1;
                 // Reading the body costs something: only where the answer matters.
-                self.subscriptions.has(ALL) && !is_reserved(&topic) && is_public(&body)
+                !self.subscriptions.of(ALL).is_empty() && !is_reserved(&topic) && is_public(&body)
             }
         };
-        let receivers = self.subscriptions.of(&topic, public.then_some(ALL));
-        if receivers.is_empty() {
+        let named = self.subscriptions.of(&topic);
+        let all = if public { self.subscriptions.of(ALL) } else { &[] };
+        if named.is_empty() && all.is_empty() {
             return None;
         }
-        self.counters.deliveries += u64::try_from(receivers.len()).unwrap_or(u64::MAX);
-        Some(Delivery { receivers, frames: [topic, body] })
+        let receivers = Receivers { named, all, deliveries: &mut self.counters.deliveries };
+        Some(Delivery { frames: [topic, body], receivers })
     }
 
     /// Only our servers' counts; without one, the publication is a foreign one.

@@ -5,7 +5,7 @@
 
 use super::{RoutingSettings, SubscriberId};
 use bytes::Bytes;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 /// What became of a subscription.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,8 +21,9 @@ pub(super) enum Subscribed {
 pub(super) struct Subscriptions {
     /// How often each subscriber has subscribed to each of its topics: it must cancel as often (ZeroMQ counts likewise).
     subscribers: HashMap<SubscriberId, HashMap<Bytes, u32>>,
-    /// The same the other way round; ordered, so that the same inputs give the same deliveries.
-    topics: HashMap<Bytes, BTreeSet<SubscriberId>>,
+    /// The same the other way round, each list sorted: the same inputs give the same deliveries, and two lists are merged in one
+    /// pass. A newcomer has the highest number, and mostly goes to the end.
+    topics: HashMap<Bytes, Vec<SubscriberId>>,
     /// Pairs of subscriber and topic.
     pairs: usize,
 }
@@ -64,7 +65,10 @@ impl Subscriptions {
             .get_key_value(topic)
             .map_or_else(|| Bytes::copy_from_slice(topic), |(key, _)| key.clone());
         own.insert(topic.clone(), 1);
-        self.topics.entry(topic).or_default().insert(subscriber);
+        let subscribers = self.topics.entry(topic).or_default();
+        if let Err(place) = subscribers.binary_search(&subscriber) {
+            subscribers.insert(place, subscriber);
+        }
         self.pairs += 1;
         Subscribed::Yes
     }
@@ -80,18 +84,9 @@ impl Subscriptions {
         }
     }
 
-    /// Whether anybody has subscribed to exactly this.
-    pub(super) fn has(&self, topic: &[u8]) -> bool {
-        self.topics.contains_key(topic)
-    }
-
-    /// Who has subscribed to any of these topics, each once.
-    pub(super) fn of(&self, topic: &[u8], other: Option<&[u8]>) -> Vec<SubscriberId> {
-        match (self.topics.get(topic), other.and_then(|other| self.topics.get(other))) {
-            (Some(one), Some(other)) => one.union(other).copied().collect(),
-            (Some(one), None) | (None, Some(one)) => one.iter().copied().collect(),
-            (None, None) => Vec::new(),
-        }
+    /// Who has subscribed to exactly this, sorted.
+    pub(super) fn of(&self, topic: &[u8]) -> &[SubscriberId] {
+        self.topics.get(topic).map_or(&[], Vec::as_slice)
     }
 
     /// Connections.
@@ -106,7 +101,8 @@ impl Subscriptions {
 
     fn forget(&mut self, subscriber: SubscriberId, topic: &Bytes) {
         let Some(subscribers) = self.topics.get_mut(topic) else { return };
-        if subscribers.remove(&subscriber) {
+        if let Ok(place) = subscribers.binary_search(&subscriber) {
+            subscribers.remove(place);
             self.pairs -= 1;
         }
         if subscribers.is_empty() {

@@ -35,14 +35,13 @@ impl Window {
         while self.order.front().is_some_and(|(seen, _)| *seen + self.length <= now) {
             self.forget_oldest();
         }
-        if self.known.contains(&identity) {
+        if !self.known.insert(identity) {
             return Seen::Before;
         }
         if self.order.len() >= self.entries_max {
             self.forget_oldest();
             self.evicted += 1;
         }
-        self.known.insert(identity);
         self.order.push_back((now, identity));
         Seen::New
     }

@@ -1,5 +1,6 @@
 //! What leaves for clients: publications, replies, and `elsewhere`.
 
+use super::counters::Outcome;
 use super::requests::{Caller, Client};
 use super::{Effect, Now, Replica};
 use crate::constants::REPUBLISH_WITHIN;
@@ -65,7 +66,7 @@ impl Replica {
     pub(super) fn turn_away(&mut self, now: Now, client: Client, effects: &mut Vec<Effect>) {
         match client.caller {
             Caller::Broker { .. } => {
-                self.counters.requests_elsewhere += 1;
+                self.counters.count_request(client.service, Outcome::Elsewhere);
                 effects.push(Effect::Elsewhere { id: client.id });
             }
             Caller::Direct { .. } => {
@@ -91,7 +92,8 @@ impl Replica {
             Caller::Direct { .. } => Cookie::default(),
         };
         let refused = if let Reply::Refused(refusal) = reply { Some(refusal.code.as_str()) } else { None };
-        self.counters.count_answer(client.service, refused.is_some());
+        let outcome = if refused.is_some() { Outcome::Erro } else { Outcome::Ok };
+        self.counters.count_request(client.service, outcome);
         let (service, user) = (client.style.service.as_str(), user.as_ref().map(UserName::as_str));
         tracing::info!(service, user, clock = clock.get(), refused, "request answered");
         effects.push(Effect::Reply { id: client.id, cookie, body });

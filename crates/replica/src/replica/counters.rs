@@ -2,15 +2,32 @@
 
 use std::collections::BTreeMap;
 
+/// How a request ended here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Outcome {
+    /// Answered, and not refused.
+    Ok,
+    /// Answered `erro`.
+    Erro,
+    /// Sent on to another server.
+    Elsewhere,
+}
+
+impl Outcome {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Erro => "erro",
+            Self::Elsewhere => "elsewhere",
+        }
+    }
+}
+
 /// Counts since the start.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Requests answered, by service.
-    services: BTreeMap<&'static str, u64>,
-    /// Requests answered `erro`.
-    pub requests_refused: u64,
-    /// Requests sent on to another server.
-    pub requests_elsewhere: u64,
+    /// Requests by service and outcome.
+    requests: BTreeMap<(&'static str, Outcome), u64>,
     /// Session cookies that could not be read.
     pub cookies_unreadable: u64,
     /// Lamport values of clients that were ignored as absurd.
@@ -32,22 +49,20 @@ pub struct Counters {
 }
 
 impl Counters {
-    pub(super) fn count_answer(&mut self, service: &'static str, refused: bool) {
-        *self.services.entry(service).or_default() += 1;
-        self.requests_refused += u64::from(refused);
+    pub(super) fn count_request(&mut self, service: &'static str, outcome: Outcome) {
+        *self.requests.entry((service, outcome)).or_default() += 1;
     }
 
-    /// Requests answered, refusals included, by service: one of a fixed list, `invalid` for what was not understood.
-    pub fn services(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        self.services.iter().map(|(service, count)| (*service, *count))
+    /// Requests by service and outcome. The service is one of a fixed list; `other` for one that is none of ours, `invalid` for what
+    /// was not understood. The outcome is `ok`, `erro` or `elsewhere`.
+    pub fn requests(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+        self.requests.iter().map(|((service, outcome), count)| (*service, outcome.as_str(), *count))
     }
 
     /// Every other count by its name.
     #[must_use]
-    pub fn each(&self) -> [(&'static str, u64); 11] {
+    pub fn each(&self) -> [(&'static str, u64); 9] {
         [
-            ("requests_refused", self.requests_refused),
-            ("requests_elsewhere", self.requests_elsewhere),
             ("cookies_unreadable", self.cookies_unreadable),
             ("clocks_ignored", self.clocks_ignored),
             ("ops_appended", self.ops_appended),

@@ -22,7 +22,7 @@ use crate::constants::REQUEST_BYTES_MAX;
 use crate::history::{GapError, History};
 use crate::op::Op;
 use crate::session::Sessions;
-use crate::vector::Writer;
+use crate::vector::{VersionVector, Writer};
 use allowance::RaiseAllowance;
 use bytes::Bytes;
 use papo_protocol::lamport::{Lamport, LamportClock};
@@ -220,7 +220,8 @@ pub struct Replica {
     sessions: Sessions,
     peers: Peers,
     waiting: Vec<Waiting>,
-    draining: bool,
+    /// What was held when the server was told to stop; `None` until then.
+    draining: Option<VersionVector>,
     counters: Counters,
 }
 
@@ -251,7 +252,7 @@ impl Replica {
             sessions: Sessions::default(),
             peers: Peers::new(now.monotonic),
             waiting: Vec::new(),
-            draining: false,
+            draining: None,
             counters: Counters::default(),
             settings,
         })
@@ -293,7 +294,7 @@ impl Replica {
             Input::StorageFull { batch } => self.on_storage_full(now, batch, effects),
             Input::Members { count } => self.settings.members = count,
             Input::Drain => {
-                self.draining = true;
+                self.draining = Some(self.history.vector());
                 // What the peers have is wanted fresh: see `is_held_by_peers`.
                 self.request_rounds(now, effects);
             }

@@ -117,12 +117,15 @@ impl Replica {
         })
     }
 
-    /// Whether every peer that is up has said that it holds all that this server holds: then it may go, and nothing waits on its
-    /// disk alone. True without peers, for whom nobody can wait.
+    /// Whether every peer that is up has said that it holds all that this server held when it was told to stop, and all that it wrote
+    /// since: then it may go, and nothing waits on its disk alone. What others go on writing is theirs to keep. True without peers,
+    /// for whom nobody can wait.
     #[must_use]
     pub fn is_held_by_peers(&self) -> bool {
-        let own = self.history.vector();
-        self.peers().all(|peer| peer.have.covers_all(&own))
+        let now = self.history.vector();
+        let held = self.draining.as_ref().unwrap_or(&now);
+        let own = Writer { origin: self.settings.name.clone(), boot: self.settings.boot };
+        self.peers().all(|peer| peer.have.covers_all(held) && peer.have.get(&own) >= now.get(&own))
     }
 
     pub(super) fn on_peer_up(&mut self, link: PeerLink, effects: &mut Vec<Effect>) {

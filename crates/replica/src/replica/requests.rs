@@ -48,6 +48,8 @@ pub(super) struct Asked {
     call: Call,
     /// Whether the peers were asked for what seems absent.
     pub(super) peers_asked: bool,
+    /// Of its body: what it costs while it waits.
+    pub(super) bytes: usize,
 }
 
 /// What is to be done with a request.
@@ -78,7 +80,8 @@ impl Replica {
             Ok(request) => request,
             Err(bad) => {
                 self.receive_clock(now, &caller, bad.clock);
-                let client = Client { id, caller, style: bad.style, service: "invalid", author: None };
+                let service = if bad.refusal.code == Code::UnknownService { "other" } else { "invalid" };
+                let client = Client { id, caller, style: bad.style, service, author: None };
                 self.answer(now, client, &Reply::Refused(bad.refusal), effects);
                 return;
             }
@@ -94,6 +97,7 @@ impl Replica {
             sent: request.timestamp,
             call: request.call,
             peers_asked: false,
+            bytes: body.len(),
         };
         // Read your writes: what the session has written must be here first.
         if let Caller::Broker { session, last_resort } = &mut asked.client.caller
@@ -193,7 +197,7 @@ impl Replica {
     /// Whether a new write is for another server: this one is about to stop, or has too much on its way to the disk.
     fn leaves_to_others(&self, asked: &Asked) -> bool {
         let drained = match asked.client.caller {
-            Caller::Broker { last_resort, .. } => self.draining && !last_resort,
+            Caller::Broker { last_resort, .. } => self.draining.is_some() && !last_resort,
             Caller::Direct { .. } => false,
         };
         drained || !self.storage.has_room()

@@ -3,7 +3,7 @@
 
 use super::requests::Asked;
 use super::{Effect, Now, PeerLink, Replica};
-use crate::constants::WAITING_MAX;
+use crate::constants::{WAITING_BYTES_MAX, WAITING_MAX};
 use crate::session::Written;
 use std::mem;
 use std::time::Duration;
@@ -31,7 +31,9 @@ pub(super) struct Waiting {
 impl Replica {
     /// Has a request wait, or sends it elsewhere when too many do.
     pub(super) fn park(&mut self, now: Now, waiting: Waiting, effects: &mut Vec<Effect>) {
-        if self.waiting.len() >= WAITING_MAX {
+        let bytes: usize = self.waiting.iter().map(|waiting| waiting.asked.bytes).sum();
+        if self.waiting.len() >= WAITING_MAX || bytes.saturating_add(waiting.asked.bytes) > WAITING_BYTES_MAX
+        {
             self.turn_away(now, waiting.asked.client, effects);
         } else {
             self.waiting.push(waiting);

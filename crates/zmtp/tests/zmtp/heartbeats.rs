@@ -1,4 +1,4 @@
-//! PING goes to peers that greeted 3.1, and only these are given up when silent.
+//! PING goes to peers that know it: those that greeted 3.1 or sent one. Only these are given up when silent.
 
 use crate::support::{RawPeer, listening, message, next_down, next_message, next_up};
 use bytes::Bytes;
@@ -49,4 +49,16 @@ async fn no_pings_when_the_interval_is_zero() {
     tokio::time::sleep(Duration::from_millis(50)).await;
     handle.send(id, message(&[b"hi"])).unwrap();
     assert_eq!(peer.hear().await, Some(Item::Message(vec!["hi".into()])));
+}
+
+#[tokio::test]
+async fn a_3_0_peer_that_sends_a_ping_is_taken_at_its_word() {
+    let settings = router(Duration::from_millis(30), Duration::from_millis(200));
+    let (mut endpoint, _handle, address) = listening(settings).await;
+    let mut peer = RawPeer::greeted(address, 0, SocketType::Dealer).await;
+    let (id, _) = next_up(&mut endpoint).await;
+    peer.say(&Command::Ping { ttl_deciseconds: 0, context: Bytes::new() }.encode()).await;
+    assert_eq!(peer.hear().await, Some(Item::Command(Command::Pong { context: Bytes::new() })));
+    assert!(matches!(peer.hear().await, Some(Item::Command(Command::Ping { .. }))));
+    assert_eq!(next_down(&mut endpoint).await, (id, DownCause::HeartbeatTimeout));
 }

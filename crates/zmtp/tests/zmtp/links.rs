@@ -320,6 +320,30 @@ async fn a_full_queue_refuses_or_drops_the_oldest_and_the_healthy_do_not_notice(
 }
 
 #[tokio::test]
+async fn what_is_posted_to_several_goes_at_the_flush_and_who_could_not_take_it_is_named() {
+    let mut settings = EndpointSettings::new(SocketType::Router);
+    settings.limits = Limits { queue_messages_per_peer: 8, ..Limits::default() };
+    let (mut router, handle, address) = listening(settings).await;
+    let _frozen = RawPeer::greeted(address, 1, SocketType::Dealer).await;
+    let (at_frozen, _) = next_up(&mut router).await;
+    let mut healthy = RawPeer::greeted(address, 1, SocketType::Dealer).await;
+    let (at_healthy, _) = next_up(&mut router).await;
+    let large = message(&[&[0; 100_000]]);
+    while handle.send(at_frozen, large.clone()).is_ok() {
+        tokio::task::yield_now().await;
+    }
+    let posted = handle.post([at_frozen, at_healthy, PeerId(99)], &message(&[b"news"]));
+    assert_eq!(posted.refused, [(at_frozen, SendError::Full), (PeerId(99), SendError::Gone)]);
+    for _ in 0..7 {
+        assert!(handle.post([at_healthy], &message(&[b"more"])).refused.is_empty());
+    }
+    assert_eq!(handle.post([at_healthy], &message(&[b"much"])).refused, [(at_healthy, SendError::Full)]);
+    handle.flush();
+    assert_eq!(handle.queued_bytes(at_healthy), 0, "written at once");
+    assert_eq!(healthy.hear_message().await, ["news"]);
+}
+
+#[tokio::test]
 async fn an_owner_that_takes_no_events_stops_the_reading_but_not_the_writing() {
     let mut settings = EndpointSettings::new(SocketType::Router);
     settings.event_capacity = 4;

@@ -22,7 +22,8 @@ fn unreadable_messages_are_answered_and_the_connection_lives() {
 fn a_body_without_an_envelope_is_answered_without_one() {
     let mut bench = Bench::with_workers(&[FIRST]);
     let job = one_job(&sent(&mut bench, &[READ]));
-    let expected = DispatchEffect::ToClient { client: ANA, frames: vec!["reply".into()] };
+    let expected =
+        DispatchEffect::ToClient { client: ANA, frames: vec!["reply".into()], after: Duration::ZERO };
     assert_eq!(bench.replies(&job, "reply"), [expected]);
 }
 
@@ -103,6 +104,29 @@ fn draining_closes_each_connection_after_its_reply_and_the_idle_last() {
     bench.up(&[ConnectionId(3)]);
     assert_eq!(bench.input(DispatchInput::Drain), [close(ConnectionId(3))]);
     assert!(bench.dispatch.idle());
+}
+
+#[test]
+fn each_answer_says_how_long_it_took() {
+    let mut bench = Bench::with_workers(&[FIRST]);
+    let job = bench.lent(ANA, READ);
+    bench.lent(BIA, READ);
+    bench.pass_beating(700, &[FIRST]);
+    let mut effects = Vec::new();
+    let reply = FromWorker::Reply { key: job.key, cookie: Cookie::default(), body: "reply".into() };
+    let input = DispatchInput::WorkerMessage { worker: FIRST, frames: reply.to_frames() };
+    bench.dispatch.handle(Now { monotonic: bench.now, unix: UnixMillis(0) }, input, &mut effects);
+    bench.pass_beating(9_250, &[FIRST]);
+    bench.now += Duration::from_millis(50);
+    bench.dispatch.tick(Now { monotonic: bench.now, unix: UnixMillis(0) }, &mut effects);
+    let times: Vec<_> = effects
+        .into_iter()
+        .filter_map(|effect| match effect {
+            DispatchEffect::ToClient { client, after, .. } => Some((client, after)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(times, [(ANA, Duration::from_millis(700)), (BIA, Duration::from_secs(10))]);
 }
 
 #[test]

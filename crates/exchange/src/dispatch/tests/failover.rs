@@ -45,7 +45,7 @@ fn the_envelope_goes_back_as_it_came() {
     let frames = |body: &'static str| vec!["hop".into(), "id".into(), Bytes::new(), body.into()];
     let job = one_job(&bench.input(DispatchInput::ClientMessage { client: ANA, frames: frames("question") }));
     assert_eq!(job.body, "question");
-    let expected = DispatchEffect::ToClient { client: ANA, frames: frames("answer") };
+    let expected = DispatchEffect::ToClient { client: ANA, frames: frames("answer"), after: Duration::ZERO };
     assert_eq!(bench.replies(&job, "answer"), [expected]);
 }
 
@@ -108,7 +108,6 @@ fn the_link_of_a_worker_silent_for_long_is_closed() {
     assert_eq!(bench.pass(1), [DispatchEffect::CloseWorker { worker: FIRST }]);
     assert_eq!(bench.down(FIRST), []);
     assert_eq!((bench.counters().workers_lost, bench.counters().workers_closed), (1, 1));
-    assert_eq!(bench.dispatch.next_tick(bench.now), None);
 }
 
 #[test]
@@ -303,4 +302,77 @@ fn what_a_worker_lost_earlier_is_not_moved_again_when_it_dies_or_refuses_at_last
         jobs(&moved).iter().filter(|job| job.worker == two.worker).count()
     );
     assert_eq!(bench.dispatch.in_flight(), 2);
+}
+
+#[test]
+fn a_worker_that_merely_falls_silent_is_no_death_however_often() {
+    let workers = [FIRST, SECOND, THIRD, ConnectionId(104), ConnectionId(105)];
+    let mut bench = Bench::with_workers(&workers);
+    let mut job = bench.lent(ANA, WRITE);
+    for _ in 0..4 {
+        let beating: Vec<_> = workers.into_iter().filter(|worker| *worker != job.worker).collect();
+        job = one_job(&bench.pass_beating(2000, &beating));
+        for worker in workers {
+            bench.says(worker, &FromWorker::Beat);
+        }
+    }
+    assert_eq!(bench.replies(&job, "at last"), [to_client(ANA, "at last")]);
+    assert_eq!((bench.counters().workers_lost, bench.counters().poisoned), (4, 0));
+}
+
+#[test]
+fn a_worker_that_leaves_with_a_request_unanswered_is_no_death() {
+    let workers = [FIRST, SECOND, THIRD, ConnectionId(104)];
+    let mut bench = Bench::with_workers(&workers);
+    let mut job = bench.lent(ANA, WRITE);
+    for _ in 0..3 {
+        bench.says(job.worker, &FromWorker::Leaving);
+        job = one_job(&bench.down(job.worker));
+    }
+    assert_eq!(bench.replies(&job, "at last"), [to_client(ANA, "at last")]);
+    assert_eq!(bench.counters().poisoned, 0);
+}
+
+#[test]
+fn unknown_goes_to_another_with_the_same_key_and_its_reply_counts() {
+    let mut bench = Bench::with_workers(&[FIRST, SECOND]);
+    let first = bench.lent(ANA, WRITE);
+    let second = one_job(&bench.unknown(&first));
+    assert_eq!(second, Job { worker: SECOND, ..first });
+    assert_eq!(bench.replies(&second, "done"), [to_client(ANA, "done")]);
+    assert_eq!(bench.counters().redispatched, 1);
+}
+
+#[test]
+fn a_request_whose_outcome_stays_unknown_is_asked_again_and_again_until_the_deadline() {
+    let mut bench = Bench::with_workers(&[FIRST, SECOND]);
+    let (mut effects, mut asked) = (bench.request(ANA, WRITE), 0);
+    while refusals(&effects).is_empty() {
+        if let Some(job) = jobs(&effects).pop() {
+            asked += 1;
+            assert!(!job.last_resort, "nobody said that it was not done");
+            effects = bench.unknown(&job);
+        } else {
+            effects = bench.pass(50);
+            for worker in [FIRST, SECOND] {
+                bench.says(worker, &FromWorker::Beat);
+            }
+        }
+    }
+    assert_eq!(refusals(&effects), refusal(ANA, "unknown", true));
+    assert_eq!(asked, 2 * 40, "both, every quarter of a second");
+}
+
+#[test]
+fn after_unknown_and_elsewhere_a_request_is_served_as_things_stand_and_its_outcome_is_not_certain() {
+    let mut bench = Bench::with_workers(&[FIRST, SECOND]);
+    let first = bench.lent(ANA, WRITE);
+    let second = one_job(&bench.unknown(&first));
+    let third = one_job(&bench.elsewhere(&second));
+    assert!(third.last_resort);
+    bench.elsewhere(&third);
+    for worker in [FIRST, SECOND] {
+        bench.down(worker);
+    }
+    assert_eq!(refusals(&bench.pass(10_000)), refusal(ANA, "unknown", true));
 }

@@ -3,7 +3,9 @@
 mod clients;
 mod failover;
 mod foreign;
+mod load;
 mod property;
+mod stall;
 
 use super::*;
 use papo_protocol::Value;
@@ -61,18 +63,18 @@ impl Bench {
     fn input(&mut self, input: DispatchInput) -> Vec<DispatchEffect> {
         let mut effects = Vec::new();
         self.dispatch.handle(Now { monotonic: self.now, unix: UnixMillis(0) }, input, &mut effects);
-        effects
+        timeless(effects)
     }
 
     /// Lets time pass, with a tick whenever one is due.
     fn pass(&mut self, millis: u64) -> Vec<DispatchEffect> {
         let (end, mut effects) = (self.now + Duration::from_millis(millis), Vec::new());
-        while let Some(next) = self.dispatch.next_tick(self.now).filter(|next| *next <= end) {
-            self.now = next;
+        while self.dispatch.next_tick() <= end {
+            self.now = self.dispatch.next_tick().max(self.now);
             self.dispatch.tick(Now { monotonic: self.now, unix: UnixMillis(0) }, &mut effects);
         }
         self.now = end;
-        effects
+        timeless(effects)
     }
 
     /// Lets time pass while these workers beat.
@@ -115,6 +117,10 @@ impl Bench {
 
     fn elsewhere(&mut self, job: &Job) -> Vec<DispatchEffect> {
         self.says(job.worker, &FromWorker::Elsewhere { key: job.key })
+    }
+
+    fn unknown(&mut self, job: &Job) -> Vec<DispatchEffect> {
+        self.says(job.worker, &FromWorker::Unknown { key: job.key })
     }
 
     fn echoes(&mut self, job: &Job, body: &'static str) -> Vec<DispatchEffect> {
@@ -179,14 +185,24 @@ fn one_job(effects: &[DispatchEffect]) -> Job {
 
 /// What a REQ client gets for `body`.
 fn to_client(client: ConnectionId, body: &'static str) -> DispatchEffect {
-    DispatchEffect::ToClient { client, frames: vec![Bytes::new(), body.into()] }
+    DispatchEffect::ToClient { client, frames: vec![Bytes::new(), body.into()], after: Duration::ZERO }
+}
+
+/// Without the times that replies took: most tests compare whole effects, and are not about these.
+fn timeless(mut effects: Vec<DispatchEffect>) -> Vec<DispatchEffect> {
+    for effect in &mut effects {
+        if let DispatchEffect::ToClient { after, .. } = effect {
+            *after = Duration::ZERO;
+        }
+    }
+    effects
 }
 
 /// The client, code and `retry` of each `erro`.
 fn refusals(effects: &[DispatchEffect]) -> Vec<(ConnectionId, String, bool)> {
     let mut refusals = Vec::new();
     for effect in effects {
-        let DispatchEffect::ToClient { client, frames } = effect else { continue };
+        let DispatchEffect::ToClient { client, frames, .. } = effect else { continue };
         let limits = crate::constants::REQUEST_READ_LIMITS;
         let Ok((_, Value::Map(reply))) = decode(frames.last().unwrap(), &limits) else { continue };
         let Some((_, Value::Map(data))) = reply.into_iter().find(|(key, _)| key == "data") else { continue };

@@ -159,7 +159,7 @@ impl World {
     fn carry_out(&mut self, effects: Vec<DispatchEffect>) -> Result<(), TestCaseError> {
         for effect in effects {
             match &effect {
-                DispatchEffect::ToClient { client, frames } => {
+                DispatchEffect::ToClient { client, frames, .. } => {
                     prop_assert_eq!(frames.len(), 3);
                     let number = u64::from_be_bytes(frames[0].as_ref().try_into().unwrap());
                     let owner = self.unanswered.remove(&number).map(|(owner, _)| owner);
@@ -189,15 +189,15 @@ impl World {
 
     fn check(&mut self) -> Result<(), TestCaseError> {
         for (worker, _) in self.workers.into_iter().flatten() {
-            let owed = self.bench.dispatch.workers.get_mut(worker).map(|worker| worker.owed().len());
-            prop_assert!(owed.is_some_and(|owed| owed <= CAPACITY), "a worker has no more than it takes");
+            let load = self.bench.dispatch.workers.get_mut(worker).map(|worker| worker.load());
+            prop_assert!(load.is_some_and(|load| load <= CAPACITY), "a worker has no more than it takes");
         }
         let dispatch = &self.bench.dispatch;
         let late = self.unanswered.values().filter(|(_, until)| *until < self.bench.now).count();
         prop_assert_eq!(late, 0, "answered by the deadline");
         prop_assert!(dispatch.waiting() <= settings().waiting_max);
         prop_assert!(dispatch.in_flight() + dispatch.waiting() >= self.unanswered.len());
-        prop_assert!(dispatch.next_tick(self.bench.now).is_some() || dispatch.idle());
+        prop_assert!(dispatch.requests.next_due().is_some() || dispatch.idle());
         let counted = dispatch.counters();
         let held = u64::try_from(dispatch.in_flight() + dispatch.waiting()).unwrap();
         let ended = counted.answered + counted.refused + counted.abandoned + counted.replies_without_client;
@@ -216,9 +216,9 @@ impl World {
             self.bench.down(worker.0);
         }
         prop_assert_eq!(self.bench.dispatch.ready_workers(), 0);
-        prop_assert_eq!(self.bench.dispatch.next_tick(self.bench.now), None, "nothing is left to be done");
         let requests = &self.bench.dispatch.requests;
-        prop_assert_eq!((requests.waiting_bytes(), requests.held_bytes()), (0, 0));
+        prop_assert_eq!(requests.next_due(), None, "nothing is left to be done");
+        prop_assert_eq!((requests.aside_bytes(), requests.held_bytes()), (0, 0));
         Ok(())
     }
 }

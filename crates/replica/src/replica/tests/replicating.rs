@@ -222,6 +222,21 @@ fn too_many_waiting_requests_go_elsewhere() {
 }
 
 #[test]
+fn requests_that_wait_are_bounded_in_bytes_too() {
+    let mut world = World::linked(2);
+    world.cut(0, 1);
+    let text = "a".repeat(60 << 10);
+    let large = || request("publish", &[("user", "ana"), ("channel", "geral"), ("message", &text)], 0);
+    let fit = crate::constants::WAITING_BYTES_MAX / large().len();
+    for counter in 0..fit as u64 {
+        let id = world.send_from(1, broker(counter, &Cookie::default()), large());
+        assert_eq!(world.outcome(1, id), None);
+    }
+    let over = world.send_from(1, broker(u64::MAX, &Cookie::default()), large());
+    assert_eq!(world.outcome(1, over), Some(&Outcome::Elsewhere));
+}
+
+#[test]
 fn a_session_reads_its_own_writes_on_any_server() {
     let mut world = World::linked(2);
     world.cut(0, 1);
@@ -346,6 +361,9 @@ fn a_stopping_server_knows_when_its_peers_hold_what_it_holds() {
     assert!(!world.hosts[0].replica.is_held_by_peers());
     world.cut.clear();
     world.pass(8000);
+    assert!(world.hosts[0].replica.is_held_by_peers());
+    // What another goes on writing is no reason to stay.
+    world.ask(1, "login", &[("user", "bia")]);
     assert!(world.hosts[0].replica.is_held_by_peers());
     let mut alone = World::apart(1);
     alone.ask(0, "login", &[("user", "ana")]);

@@ -197,7 +197,12 @@ fn malformed_requests_are_refused_and_absurd_clocks_ignored() {
     assert_eq!(world.read(0, id).failure, None);
     assert!(world.read(0, id).clock.get() < 10);
     assert_eq!(world.counters(0).clocks_ignored, 1);
-    assert_eq!(world.counters(0).services().collect::<Vec<_>>(), [("invalid", 1), ("ping", 1)]);
+    let id = world.send_from(0, direct(3), request("voar", &[], 1));
+    assert_eq!(code(&world.read(0, id)), Some("unknown_service"));
+    assert_eq!(
+        world.counters(0).requests().collect::<Vec<_>>(),
+        [("invalid", "erro", 1), ("other", "erro", 1), ("ping", "ok", 1)]
+    );
 }
 
 #[test]
@@ -216,6 +221,7 @@ fn a_full_disk_sends_writes_elsewhere_and_gives_their_numbers_again() {
     let refused = world.read(0, direct_one).failure.unwrap();
     assert_eq!((refused.code.as_deref(), refused.retry), (Some("no_server"), true));
     assert_eq!(world.ask(0, "history", GERAL).messages().len(), 0, "reads go on");
+    assert!(world.counters(0).requests().any(|count| count == ("publish", "elsewhere", 2)));
 
     world.hosts[0].disk = Disk::Works;
     let again = world.send_from(0, broker(1, &cookie), request("publish", OI, 0));

@@ -1,0 +1,95 @@
+//! Heartbeats of one link (RFC 37): when to send PING, and when silence means that the peer is gone.
+//!
+//! Time enters as an argument. This module must not know sockets.
+
+use crate::{command::Command, limits::Limits};
+use bytes::Bytes;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The heart of a link whose peer knows PING.
+#[derive(Debug)]
+pub(crate) struct Heartbeat {
+    interval: Duration,
+    timeout: Duration,
+    /// When the peer last gave a sign of life.
+    heard: Instant,
+    next_ping: Instant,
+}
+
+/// What is due.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Beat {
+    /// Nothing yet.
+    Wait,
+    /// This is to be sent.
+    Ping(Bytes),
+    /// The peer has been silent for too long.
+    Silent,
+}
+
+impl Heartbeat {
+    /// `None` when heartbeats are off.
+    pub(crate) fn new(limits: &Limits, now: Instant) -> Option<Self> {
+        let (interval, timeout) = (limits.heartbeat_interval, limits.heartbeat_timeout);
+        let next_ping = now + interval;
+        (!interval.is_zero()).then_some(Self { interval, timeout, heard: now, next_ping })
+    }
+
+    /// The peer gave a sign of life, or could not have: while the owner takes no events, its PONG waits unread.
+    pub(crate) fn heard(&mut self, now: Instant) {
+        self.heard = now;
+    }
+
+    /// To be asked at [`Self::due`], or at any other time.
+    pub(crate) fn beat(&mut self, now: Instant) -> Beat {
+        if self.heard + self.timeout <= now {
+            return Beat::Silent;
+        }
+        if now < self.next_ping {
+            return Beat::Wait;
+        }
+        self.next_ping = now + self.interval;
+        // The TTL lets a peer without heartbeats of its own notice that this end died, at the time at which we would.
+        let ttl_deciseconds = u16::try_from(self.timeout.as_millis() / 100).unwrap_or(u16::MAX);
+        Beat::Ping(Command::Ping { ttl_deciseconds, context: Bytes::new() }.encode())
+    }
+
+    /// When something is due, unless the peer is heard before.
+    pub(crate) fn due(&self) -> Instant {
+        self.next_ping.min(self.heard + self.timeout)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pings_at_the_interval_and_gives_up_after_the_timeout_of_silence() {
+        let limits = Limits {
+            heartbeat_interval: Duration::from_secs(1),
+            heartbeat_timeout: Duration::from_secs(3),
+            ..Limits::default()
+        };
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        let mut heart = Heartbeat::new(&limits, start).unwrap();
+        assert_eq!((heart.beat(at(999)), heart.due()), (Beat::Wait, at(1000)));
+        assert!(matches!(heart.beat(at(1000)), Beat::Ping(_)));
+        assert_eq!((heart.beat(at(1001)), heart.due()), (Beat::Wait, at(2000)));
+        heart.heard(at(1500));
+        assert!(matches!(heart.beat(at(3000)), Beat::Ping(_)));
+        assert_eq!(heart.beat(at(3999)), Beat::Wait);
+        assert_eq!(heart.due(), at(4000));
+        assert!(matches!(heart.beat(at(4499)), Beat::Ping(_)));
+        assert_eq!(heart.due(), at(4500));
+        assert_eq!(heart.beat(at(4500)), Beat::Silent);
+    }
+
+    #[test]
+    fn an_interval_of_zero_means_no_heartbeats() {
+        let limits = Limits { heartbeat_interval: Duration::ZERO, ..Limits::default() };
+        assert!(Heartbeat::new(&limits, Instant::now()).is_none());
+    }
+}
