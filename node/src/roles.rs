@@ -4,6 +4,7 @@ use crate::broker::{self, BrokerOptions};
 use crate::cli::{self, BrokerArgs, CommonArgs, ProxyArgs, ReferenceArgs, ServerArgs, first};
 use crate::drain::DrainSettings;
 use crate::logging;
+use crate::open_files;
 use crate::proxy::{self, ProxyOptions};
 use crate::reference::{self, ReferenceOptions};
 use crate::role::Context;
@@ -33,6 +34,7 @@ fn run<F: Future<Output = anyhow::Result<()>> + Send + 'static>(
     role: impl FnOnce(Context) -> F,
 ) -> anyhow::Result<()> {
     logging::start(&settings.spec.logging);
+    open_files::raise_limit(settings.spec.limits.connections);
     let token_file = common.token_file.as_ref().or(environment.token_file.as_ref());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
