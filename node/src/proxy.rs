@@ -63,7 +63,10 @@ pub async fn run(context: Context, options: ProxyOptions) -> anyhow::Result<()> 
                 }
                 None => break,
             },
-            _ = second.tick() => metrics.update(&routing),
+            _ = second.tick() => {
+                routing.tick(now());
+                metrics.update(&routing);
+            }
             () = context.stop.cancelled() => break,
         }
         owner.set_ready(!known.is_empty());
