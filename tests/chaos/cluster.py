@@ -72,6 +72,11 @@ def metrics(address: str) -> dict[str, float]:
     return {key: float(value) for key, value in (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))}
 
 
+def figure(metrics: dict[str, float], name: str) -> int:
+    """A metric, its labels added up."""
+    return int(sum(value for key, value in metrics.items() if key.partition("{")[0] == name))
+
+
 def environment_for_papo() -> dict[str, str]:
     """papo warns of PAPO_ names that it does not know."""
     return {name: value for name, value in os.environ.items() if name != "PAPO_BIN"}

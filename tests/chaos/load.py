@@ -101,7 +101,9 @@ class Client:
         self.others = list(filter(is_user, users))
         self.kind = zmq.DEALER if number % 2 else zmq.REQ
         self.chance = random.Random(f"{seed} {number}")
-        self.brokers = itertools.cycle(brokers[number % len(brokers) :] + brokers[: number % len(brokers)])
+        # By fours, so that every broker has clients of every kind.
+        first = number // 4 % len(brokers)
+        self.brokers = itertools.cycle(brokers[first:] + brokers[:first])
         self.posts = itertools.count()
         self.clock = 0
         self.asked: Asked | None = None
@@ -240,7 +242,9 @@ class Load:
 
     def __init__(self, clients: int, repeating: set[int], users: list[str], brokers: list[str], seed: int):
         self.stop, self.results = multiprocessing.Event(), multiprocessing.Queue()
-        shares = [list(range(first, clients, PROCESSES)) for first in range(min(PROCESSES, clients))]
+        # Neighbours together: so every process has clients of every kind.
+        size = -(-clients // PROCESSES)
+        shares = [list(range(first, min(first + size, clients))) for first in range(0, clients, size)]
         self.processes = [
             multiprocessing.Process(target=ask, args=(share, repeating, users, brokers, seed, self.stop, self.results), daemon=True)
             for share in shares

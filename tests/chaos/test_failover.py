@@ -1,15 +1,15 @@
-"""The first lines of the long runs: see failover and frozen, which say what is checked."""
+"""The first seconds of the long runs: see failover, which says what is checked."""
 
-SHORT = ("--seconds", "20", "--clients", "64", "--seed", "5")
+import pytest
+
+RUNS = {
+    "servers are killed, stopped and restarted": (),
+    "servers are restarted in turn": ("--faults", "term"),
+    "brokers are restarted in turn": ("--faults", "term", "--victims", "brokers"),
+    "one of two proxies is killed again and again": ("--faults", "kill", "--victims", "proxies"),
+}
 
 
-def test_servers_that_are_killed_stopped_and_restarted_lose_and_double_nothing(holds):
-    holds("failover", *SHORT)
-
-
-def test_a_rolling_restart_of_the_servers_is_not_noticed(holds):
-    holds("failover", *SHORT, "--faults", "term")
-
-
-def test_a_rolling_restart_of_the_brokers_loses_nothing_for_clients_that_repeat(holds):
-    holds("failover", *SHORT, "--faults", "term", "--victims", "brokers")
+@pytest.mark.parametrize("what", RUNS)
+def test_nothing_is_lost_doubled_or_refused_while(what, holds):
+    holds("failover", "--seconds", "15", "--clients", "64", "--seed", "5", *RUNS[what])

@@ -11,7 +11,6 @@ import resource
 import struct
 import threading
 import time
-import urllib.request
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +19,7 @@ import msgpack
 import pytest
 
 from clients import Client, Listener, rep_of
-from conftest import alive, descendants, listening_inodes, wait_until
+from conftest import alive, wait_until
 from raw import COMMAND, MORE, Raw, command, frame, greeting, header, message, properties, ready
 
 # Resident memory that one abuse may cost a process at its highest: two queues of one peer (`limits.queueBytes`, 16 MiB), and as much
@@ -140,14 +139,13 @@ def processes(honest, cluster) -> dict[int, str]:
     """Whose sockets are abused: name by process id."""
     found = {}
     for name, target in TARGETS.items():
-        inodes = {f"socket:[{inode}]" for inode in listening_inodes(target.port)}
-        [pid] = [pid for pid in descendants(cluster.process.pid) if inodes & sockets(pid)]
-        found[pid] = name.split(",")[0]
+        found[cluster.pid_on(target.port)] = name.split(",")[0]
     return found
 
 
 @pytest.fixture(autouse=True)
 def unharmed(honest, processes):
+    assert honest.failure is None, "a test before this one did harm"
     before = {pid: (memory(pid, "VmRSS"), len(sockets(pid))) for pid in processes}
     for pid in processes:
         # From here on, VmHWM is the highest since now.
@@ -162,18 +160,17 @@ def unharmed(honest, processes):
         wait_until(f"{name} has as many sockets as before, {count}", lambda: len(sockets(pid)) <= count + SOCKETS_SLACK, 20)
 
 
-def count(port: int, metric: str) -> float:
-    """A figure of the role that `papo local` has on this HTTP port."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
-        lines = answer.read().decode().splitlines()
-    return next(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(metric + " "))
+@pytest.fixture
+def count(cluster):
+    """A figure of the first broker or the first proxy: `count("broker", event)`."""
 
+    def read(role: str, event: str) -> float:
+        status, text = cluster.get(f"{role}-1", "/metrics")
+        assert status == 200
+        metric = f'papo_{role}_events_total{{event="{event}"}} '
+        return next(float(line.removeprefix(metric)) for line in text.splitlines() if line.startswith(metric))
 
-BROKER_HTTP, PROXY_HTTP = 8081, 8082
-
-
-def event(role: str, name: str) -> str:
-    return f'papo_{role}_events_total{{event="{name}"}}'
+    return read
 
 
 # --- Before the handshake is done -------------------------------------------------------------------------------------------
@@ -359,28 +356,28 @@ TOKENS = {"no token": (), "a wrong token": ((b"X-Papo-Token", b"0" * 32), (b"X-P
 
 @pytest.mark.parametrize("token", TOKENS)
 @pytest.mark.parametrize("kind", [b"REP", b"DEALER"])
-def test_a_forged_hello_of_a_worker_gets_no_requests(token, kind, honest):
-    before = count(BROKER_HTTP, event("broker", "ignored_hellos"))
+def test_a_forged_hello_of_a_worker_gets_no_requests(token, kind, honest, count):
+    before = count("broker", "ignored_hellos")
     with Raw.greeted(5556, kind, *TOKENS[token]) as peer:
         peer.say(message(b"\x01H", b"server-9", struct.pack(">I", 4096)) + message(b"\x01B"))
         rounds = honest.rounds
         # A request would be a message; the broker's heartbeats are commands.
         assert peer.messages_within(1) == []
         assert honest.rounds > rounds
-    wait_until("the forged hello is counted", lambda: count(BROKER_HTTP, event("broker", "ignored_hellos")) > before)
+    wait_until("the forged hello is counted", lambda: count("broker", "ignored_hellos") > before)
 
 
-def test_forged_answers_of_a_foreign_worker_reach_nobody(honest):
-    before = count(BROKER_HTTP, event("broker", "malformed_worker_messages"))
+def test_forged_answers_of_a_foreign_worker_reach_nobody(count):
+    before = count("broker", "malformed_worker_messages")
     with Raw.greeted(5556, b"REP") as peer:
         for counter in range(2000):
             peer.say(message(bytes(8) + struct.pack(">Q", counter), b"", msgpack.packb({"data": {"status": "OK"}})))
             peer.say(message(b"\x01A", bytes(16), b"", b"forged"))
-        wait_until("all are counted", lambda: count(BROKER_HTTP, event("broker", "malformed_worker_messages")) >= before + 4000)
+        wait_until("all are counted", lambda: count("broker", "malformed_worker_messages") >= before + 4000)
 
 
 @pytest.mark.parametrize("token", TOKENS)
-def test_a_forged_third_frame_is_taken_off_and_hides_no_publication(token, honest):
+def test_a_forged_third_frame_is_taken_off_and_hides_no_publication(token, count):
     """Were its identity believed, the true publication would count as seen."""
     listener, client = Listener("forged"), Client()
     client.must("login", user="honest-user")
@@ -388,11 +385,11 @@ def test_a_forged_third_frame_is_taken_off_and_hides_no_publication(token, hones
     assert channel["success"] or channel["code"] == "name_taken"
     text, papo_id = f"true with {token}", bytes(16)
     identity = content_identity("publish", "honest-user", "forged", text, papo_id)
-    before = count(PROXY_HTTP, event("proxy", "ignored_third_frames"))
+    before = count("proxy", "ignored_third_frames")
     with Raw.greeted(5557, b"PUB", *TOKENS[token]) as peer:
         peer.say(message(b"forged", msgpack.packb({"message": "forged"}), b"\x01\x01" + identity))
         peer.say(message(b"forged", msgpack.packb({"message": "forged"}), b"\x01\x02" + identity))
-        wait_until("both are counted", lambda: count(PROXY_HTTP, event("proxy", "ignored_third_frames")) >= before + 2)
+        wait_until("both are counted", lambda: count("proxy", "ignored_third_frames") >= before + 2)
         reply = client.must("publish", user="honest-user", channel="forged", message=text, papo_id=papo_id)
         assert reply["message_id"] == identity
     assert [body["message"] for _, body in listener.everything()] == ["forged", "forged", text]
