@@ -5,14 +5,13 @@ use crate::metrics::PublisherMetrics;
 use crate::role::{self, Context};
 use crate::targets;
 use bytes::Bytes;
+use papo_exchange::constants::PUBLICATION_KEEP as KEEP;
 use papo_protocol::publication::PublicationMeta;
 use papo_settings::Address;
 use papo_zmtp::{Encoded, Endpoint, EndpointHandle, Event, OnFull, PeerId, SocketType};
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-/// What is sent again after a reconnect (design: the last ten seconds).
-const KEEP: Duration = Duration::from_secs(10);
 /// Publications kept at most, and their bytes. A link's queue takes all of them at once.
 const KEEP_COUNT_MAX: usize = 10_000;
 const KEEP_BYTES_MAX: usize = 8 << 20;
