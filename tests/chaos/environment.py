@@ -16,5 +16,6 @@ def enter() -> None:
         return
     paths = subprocess.run([ROOT / "hack/deps", "path"], check=True, capture_output=True, text=True).stdout
     python = re.search(r"^PAPO_PYTHON=(.*)$", paths, re.M).group(1)
-    subprocess.run([ROOT / "hack/deps"], check=True)
+    if not Path(python).exists():
+        subprocess.run([ROOT / "hack/deps"], check=True)
     os.execv(python, [python, *sys.argv])

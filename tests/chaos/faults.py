@@ -58,7 +58,8 @@ class Faults:
         ended = time.monotonic()
         self.done[kind] += 1
         self.timeline.append((began, ended, f"{kind} {name}"))
-        print(f"{began - self.began:7.1f} s  {kind} {name} (process {pid}), whole again {ended - began:.1f} s later", file=sys.stderr, flush=True)
+        told = f"{began - self.began:7.1f} s  {kind} {name} (process {pid}), whole again {ended - began:.1f} s later"
+        print(told, file=sys.stderr, flush=True)
 
     def around(self, moment: float) -> str:
         """The faults that a moment fell into, or the one before it."""

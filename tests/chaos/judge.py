@@ -15,7 +15,7 @@ Posts = dict[str, tuple[str, str, bytes | None]]
 
 def some(what: str, items) -> list[str]:
     """One finding for each item, but not thousands."""
-    items = sorted(item.rstrip("xy ") for item in items)
+    items = sorted(item.rstrip("x ") for item in items)
     more = [f"... and {len(items) - SHOWN} more: {what}"] if len(items) > SHOWN else []
     return [f"{what}: {item}" for item in items[:SHOWN]] + more
 

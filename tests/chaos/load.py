@@ -10,7 +10,6 @@ import multiprocessing
 import random
 import struct
 import time
-import uuid
 from dataclasses import dataclass, field
 
 import msgpack
@@ -132,14 +131,17 @@ class Client:
     def data_for(self, service: str) -> dict:
         text = f"{self.name}/{next(self.posts)} "
         # Who repeats needs an id of its own; of the others, half send one.
-        own_id = {"papo_id": uuid.UUID(int=self.chance.getrandbits(128)).bytes} if self.repeats or self.chance.random() < 0.5 else {}
+        with_id = self.repeats or self.chance.random() < 0.5
+        own_id = {"papo_id": self.chance.randbytes(16)} if with_id else {}
+        long = text + "x" * self.chance.randrange(200)
+        channel, other = self.chance.choice(CHANNELS), self.chance.choice(self.others)
         match service:
             case "publish":
-                return {"user": self.name, "channel": self.chance.choice(CHANNELS), "message": text + "x" * self.chance.randrange(200), **own_id}
+                return {"user": self.name, "channel": channel, "message": long, **own_id}
             case "message":
-                return {"src": self.name, "dst": self.chance.choice(self.others), "message": text + "y" * self.chance.randrange(200), **own_id}
+                return {"src": self.name, "dst": other, "message": long, **own_id}
             case "history":
-                whose = {"channel": self.chance.choice(CHANNELS)} if self.chance.random() < 0.7 else {"user": self.chance.choice(self.others)}
+                whose = {"channel": channel} if self.chance.random() < 0.7 else {"user": other}
                 return {**whose, "limit": HISTORY_ENTRIES}
             case "login":
                 return {"user": self.name, **own_id}
