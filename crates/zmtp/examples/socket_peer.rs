@@ -1,8 +1,8 @@
 //! One socket of this crate as a program, for the interop tests: what any ZeroMQ library can play, on our endpoints.
 //!
 //! The contract is that of every program of this kind; it stands in `tests/interop/python/socket_peers.py`. Beside it this one
-//! says `up TYPE VERSION`, `down CAUSE` and `failed CAUSE` of its links. A real socket's rules (REQ asks again only after the answer) are a few lines here,
-//! since an endpoint leaves them to its owner.
+//! says `up TYPE VERSION`, `down CAUSE` and `failed CAUSE` of its links. A socket's own rules (a REQ asks again only after the
+//! answer) are a few lines here, since an endpoint leaves them to its owner.
 
 use bytes::Bytes;
 use papo_zmtp::{Encoded, Endpoint, EndpointHandle, EndpointSettings, Event, Limits, PeerId, SocketType};
@@ -98,7 +98,9 @@ impl Role {
                 let (count, bytes) = (count.parse()?, bytes.parse()?);
                 (1..=count).try_for_each(|number| publish(handle, subscribers, body(number, count, bytes)))
             }
-            (Self::Publishes { handle, subscribers }, ["probe"]) => publish(handle, subscribers, PROBE.into()),
+            (Self::Publishes { handle, subscribers }, ["probe"]) => {
+                publish(handle, subscribers, PROBE.into())
+            }
             _ => Err(format!("not for this socket: {order}").into()),
         }
     }

@@ -54,7 +54,12 @@ impl Place {
     }
 }
 
-/// What the tests want done, line by line.
+/// What the tests want done.
+enum Order {
+    Go { count: usize, bytes: usize },
+    Probe,
+}
+
 struct Orders(Lines<BufReader<Stdin>>);
 
 impl Orders {
@@ -62,12 +67,11 @@ impl Orders {
         Self(BufReader::new(tokio::io::stdin()).lines())
     }
 
-    /// `go` with its count and bytes, `None` for `probe`; the outer `None` is the end.
-    async fn next(&mut self) -> Result<Option<Option<(usize, usize)>>, Failure> {
+    async fn next(&mut self) -> Result<Option<Order>, Failure> {
         let Some(order) = self.0.next_line().await? else { return Ok(None) };
         match order.split(' ').collect::<Vec<_>>().as_slice() {
-            ["go", count, bytes] => Ok(Some(Some((count.parse()?, bytes.parse()?)))),
-            ["probe"] => Ok(Some(None)),
+            ["go", count, bytes] => Ok(Some(Order::Go { count: count.parse()?, bytes: bytes.parse()? })),
+            ["probe"] => Ok(Some(Order::Probe)),
             _ => Err(format!("not an order: {order}").into()),
         }
     }
@@ -82,8 +86,11 @@ async fn ask(mut socket: impl SocketSend + SocketRecv, window: usize) -> Result<
             order = orders.next() => order?,
             _ = socket.recv(), if is_dealer => continue,
         };
-        let Some(order) = order else { return Ok(()) };
-        let (count, bytes) = order.ok_or("nobody to probe")?;
+        let (count, bytes) = match order {
+            Some(Order::Go { count, bytes }) => (count, bytes),
+            Some(Order::Probe) => return Err("nobody to probe".into()),
+            None => return Ok(()),
+        };
         let question = |number| {
             let question = body(number, count, bytes);
             message(if is_dealer { vec![Bytes::new(), question] } else { vec![question] })
@@ -132,8 +139,8 @@ async fn publish(mut socket: impl SocketSend) -> Result<(), Failure> {
     let mut orders = Orders::new();
     while let Some(order) = orders.next().await? {
         let bodies = match order {
-            None => vec![Bytes::from_static(PROBE.as_bytes())],
-            Some((count, bytes)) => (1..=count).map(|number| body(number, count, bytes)).collect(),
+            Order::Probe => vec![Bytes::from_static(PROBE.as_bytes())],
+            Order::Go { count, bytes } => (1..=count).map(|number| body(number, count, bytes)).collect(),
         };
         for body in bodies {
             socket.send(message(vec![Bytes::from_static(TOPIC.as_bytes()), body])?).await?;
@@ -150,7 +157,9 @@ async fn hear(mut socket: impl SocketRecv) -> Result<(), Failure> {
             continue;
         };
         let frames = message.into_vec();
-        let [topic, message] = frames.as_slice() else { return Err(format!("{} frames", frames.len()).into()) };
+        let [topic, message] = frames.as_slice() else {
+            return Err(format!("{} frames", frames.len()).into());
+        };
         if topic != TOPIC {
             return Err(format!("topic {topic:?}").into());
         }

@@ -1,6 +1,6 @@
 """A socket of libzmq as a program, by the contract in socket_peers.py.
 
-It says `up` and `down` too, so that it can stand in the place of ours: what another library cannot do with libzmq either is no fault of ours.
+It says `up` and `down` too, so that it can stand in our place: what another library cannot do with libzmq either is no fault of ours.
 """
 
 import sys
