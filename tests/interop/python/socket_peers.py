@@ -84,7 +84,7 @@ LIBRARIES = {
     "zeromq.js": Library(lambda: ["node", str(HERE.parent / "node" / "socket_peer.mjs")], "3.1"),
     "go-zeromq": Library(lambda: [str(Path(dependencies()["PAPO_GO"]) / "socket_peer")], "3.0"),
     "JeroMQ": Library(lambda: java("SocketPeer"), "3.0"),
-    "zeromq crate": Library(lambda: example("zeromq_crate_peer"), "3.0"),
+    "zeromq_crate": Library(lambda: example("zeromq_crate_peer"), "3.0"),
 }
 
 

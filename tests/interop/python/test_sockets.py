@@ -50,7 +50,7 @@ class Exclusion:
     proved_by: Callable[[Match], bool] = lambda match: match.theirs == "DEALER"
 
 
-WITHOUT_HEARTBEATS = ("go-zeromq", "zeromq crate")
+WITHOUT_HEARTBEATS = ("go-zeromq", "zeromq_crate")
 EXCLUSIONS = (
     Exclusion(
         "it answers no PING: who beats would take it for dead, so ours beats only to peers that greeted ZMTP 3.1",
@@ -84,7 +84,7 @@ EXCLUSIONS = (
     Exclusion(
         "of its sockets only SUB connects again when the listener was away",
         trial="our_restart",
-        covers=lambda match: match.foreign == "zeromq crate" and match.we_listen and match.theirs != "SUB",
+        covers=lambda match: match.foreign == "zeromq_crate" and match.we_listen and match.theirs != "SUB",
         proof="our_restart",
         fails_with="no `up`",
         proved_by=lambda match: True,
