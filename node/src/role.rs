@@ -202,14 +202,8 @@ pub fn notice_death_soon(limits: &mut Limits) {
     limits.heartbeat_timeout = PUB_LINK_DEAD_AFTER;
 }
 
-/// Sends a message, or closes the link of a peer that does not read what it is sent: others must not pay with their memory, and the
-/// link's Down event tells the mind. A peer that is gone already has that event on its way.
-pub fn send_or_close(handle: &EndpointHandle, peer: PeerId, frames: &[Bytes]) {
-    post_or_close(handle, peer, frames);
-    handle.flush();
-}
-
-/// As [`send_or_close`], but the message goes at the next flush, with whatever else was posted.
+/// Posts a message, which goes at the next flush, or closes the link of a peer that does not read what it is sent: others must not pay
+/// with their memory, and the link's Down event tells the mind. A peer that is gone already has that event on its way.
 pub fn post_or_close(handle: &EndpointHandle, peer: PeerId, frames: &[Bytes]) {
     for (peer, error) in handle.post([peer], &Encoded::new(frames)).refused {
         if error == SendError::Full {
