@@ -82,7 +82,7 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
     let (mut storage, mut outcomes, mut replica) =
         tokio::task::spawn_blocking(move || open(&data, replica_settings))
             .await
-            .context("reading the history")??;
+            .context("opening the data folder")??;
     tracing::info!(server = %name, operations = replica.history().len(), "history read");
     let mut members = members::follow(&context, &name, &options.members, options.peers);
 
@@ -168,7 +168,10 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
         storage.cover(replica.lamport()).await;
         for effect in effects.drain(..) {
             match effect {
-                Effect::Store { batch, ops } => storage.store(batch, ops),
+                Effect::Store { batch, ops } => {
+                    let shown = held_with(&replica, &ops);
+                    storage.store(batch, ops, Some(shown));
+                }
                 Effect::Publish { topic, body, meta } => {
                     publisher.publish(now().monotonic, &topic, &body, &meta);
                 }
@@ -208,10 +211,19 @@ fn open(
     data: &Path,
     settings: ReplicaSettings,
 ) -> anyhow::Result<(Storage, UnboundedReceiver<Outcome>, Replica)> {
-    let Opened { storage, outcomes, operations, lamport_floor } =
+    let Opened { storage, outcomes, stored, lamport_floor, shown: _ } =
         Storage::open(data, &settings.cluster_id, &settings.name)?;
-    let replica = Replica::open(settings, operations, lamport_floor, now())?;
+    let replica = stored
+        .operations(|operations| Replica::open(settings, operations, lamport_floor, now()))
+        .context("reading the history")??;
     Ok((storage, outcomes, replica))
+}
+
+/// All that is held once these operations are: until the replica says what is shown, everything is.
+fn held_with(replica: &Replica, ops: &[std::sync::Arc<papo_replica::Op>]) -> papo_replica::VersionVector {
+    let mut entries = Vec::from(replica.history().vector());
+    entries.extend(ops.iter().map(|op| (op.dot.origin.clone(), op.dot.boot, op.dot.seq)));
+    papo_replica::VersionVector::from(entries)
 }
 
 /// What `/status` shows.
