@@ -188,7 +188,8 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
         // one dead broker would stop a rolling update of the servers.
         let connected = (requests.brokers() > 0 || options.brokers.is_empty())
             && (publisher.connected() > 0 || options.proxies.is_empty());
-        owner.set_ready(drain_until.is_none() && connected);
+        // A disk that hangs is no reason to be restarted, which would not help, but one to be spared.
+        owner.set_ready(drain_until.is_none() && connected && !storage.is_stuck());
         let done = || requests.in_flight() == 0 && replica.is_held_by_peers();
         if drain_until.is_some_and(|until| done() || now().monotonic > until) {
             break;
@@ -211,8 +212,9 @@ fn open(
     data: &Path,
     settings: ReplicaSettings,
 ) -> anyhow::Result<(Storage, UnboundedReceiver<Outcome>, Replica)> {
-    let Opened { storage, outcomes, stored, lamport_floor, shown: _ } =
+    let Opened { storage, outcomes, stored, lamport_floor, shown } =
         Storage::open(data, &settings.cluster_id, &settings.name)?;
+    tracing::debug!(shown = shown.digest(), "data folder opened");
     let replica = stored
         .operations(|operations| Replica::open(settings, operations, lamport_floor, now()))
         .context("reading the history")??;
