@@ -40,6 +40,8 @@ pub enum Command {
     Bot(crate::bot::BotOptions),
     /// Write a server's history in the exercise's formats
     Export(crate::export::ExportOptions),
+    /// Write what a server_data.json says into a running cluster
+    Import(crate::import::ImportOptions),
     /// Print shell completions
     Completions {
         /// For which shell.

@@ -4,18 +4,19 @@ import os
 import random
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from cluster import Trouble, http, wait_until
+from cluster import http, wait_until
 from disk import Server, Writer, build_shim
 
 PAPO = os.environ.get("PAPO_BIN", "papo")
 EXIT_STORAGE_FAILED = 74
 LOG = "history.sqlite-wal"
 MAIN = "/history.sqlite"
-ROUNDS = 12
+ROUNDS = 20
 SEED = 20
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the disk is an LD_PRELOAD library for Linux")
@@ -46,8 +47,7 @@ def test_a_failed_fsync_ends_the_server_and_what_was_acknowledged_survives_even_
     assert not (server.control / "fail-sync").exists(), "the fsync did fail"
 
     server.start()
-    assert log_file.stat().st_ino != old_inode, "the log is another file"
-    assert "the write-ahead log was copied" in server.log.read_text()
+    copied = log_file.stat().st_ino != old_inode and "the write-ahead log was copied" in server.log.read_text()
     # What the kernel shows and had forgotten to write is on disk now: later posts stand behind it in the same log.
     seen = server.posts()
     assert [server.post(f"after-{number}") for number in range(5)] == ["stored"] * 5
@@ -55,6 +55,7 @@ def test_a_failed_fsync_ends_the_server_and_what_was_acknowledged_survives_even_
     server.start()
     assert not server.lost()
     assert set(seen) <= set(server.posts()), "what was seen once is there for good"
+    assert copied, "the log is another file"
 
 
 def test_a_failed_fsync_of_the_main_file_is_no_secret_and_loses_nothing(server):
@@ -147,19 +148,17 @@ def test_a_disk_that_hangs_makes_the_server_not_ready_while_reads_go_on(server):
     assert not server.lost()
 
 
-@pytest.mark.parametrize("end", ["kill", "lose_power"])
-def test_what_was_acknowledged_survives_an_end_at_any_point(server, end):
+def test_what_was_acknowledged_survives_ends_at_any_point(server):
     chance = random.Random(SEED)
     for number in range(ROUNDS):
-        writers = [Writer(server, f"{end}-{number}-{lane}") for lane in range(3)]
+        # What is in the kernel's cache after a kill is gone with the power later, unless a start made sure of it.
+        end = chance.choice([server.kill, server.lose_power])
+        writers = [Writer(server, f"{number}-{lane}") for lane in range(3)]
         # Now and then something larger, so that the log is moved into the main file while this goes on.
         for _ in range(chance.randrange(4)):
             server.post("x" * chance.randrange(60_000) + f"-{number}-{chance.random()}")
-        try:
-            wait_until("it ends", lambda: server.process.poll() is not None, chance.uniform(0.01, 0.4))
-        except Trouble:
-            pass
-        getattr(server, end)()
+        time.sleep(chance.uniform(0.01, 0.4))
+        end()
         for writer in writers:
             writer.stop()
         server.start()
