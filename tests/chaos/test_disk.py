@@ -101,9 +101,12 @@ def test_a_full_disk_does_not_keep_a_server_from_starting(server):
     server.start()
     assert server.post("no room for this") == "refused"
     assert len(server.must("history", channel="geral")["data"]["messages"]) == 3
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        server.export()
+    assert b"keeps its history to itself while its disk is full" in refused.value.stderr
     server.heal("full")
     assert server.post("after") == "stored"
-    assert not server.lost()
+    assert not server.lost(), "others may read again"
 
 
 def test_a_real_file_system_without_room_is_survived_too(tmp_path):

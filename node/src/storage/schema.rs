@@ -5,7 +5,7 @@
 
 use super::error::StorageError;
 use super::failure::is_full;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 use std::path::Path;
 
 /// The database inside a server's data folder.
@@ -105,8 +105,12 @@ fn open_shared_or_alone(folder: &Path, sharing: Sharing) -> Result<(Connection, 
 pub(super) fn open_for_reading(folder: &Path) -> Result<Connection, StorageError> {
     let path = folder.join(FILE_NAME);
     let connection = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    version(&connection, &path)?;
-    Ok(connection)
+    match version(&connection, &path) {
+        Err(StorageError::Sqlite(error)) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {
+            Err(StorageError::Alone { path })
+        }
+        found => found.map(|_| connection),
+    }
 }
 
 fn version(connection: &Connection, path: &Path) -> Result<i64, StorageError> {

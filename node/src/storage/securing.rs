@@ -99,7 +99,7 @@ mod tests {
     fn a_log_that_nobody_closed_is_replaced_by_a_copy_of_its_bytes() {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("history.sqlite-wal");
-        let bytes: Vec<u8> = (0..COPY_BYTES + 17).map(|byte| (byte % 251) as u8).collect();
+        let bytes: Vec<u8> = (0..=250).cycle().take(COPY_BYTES + 17).collect();
         std::fs::write(&log, &bytes).unwrap();
         let mut old = File::open(&log).unwrap();
         secure_log(folder.path()).unwrap();

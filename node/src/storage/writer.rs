@@ -124,23 +124,44 @@ impl Storage {
     /// long before it is needed; only where the disk does not keep up is it waited for, and not at all where the disk hangs: a
     /// restart could then repeat values that no operation carries, which costs order between reads but loses nothing.
     pub async fn cover(&mut self, lamport: Lamport) {
-        if self.raise.is_none() && lamport.get().saturating_add(LAMPORT_LEASE_LEFT) > self.ceiling.get() {
-            let ceiling = Lamport::new(lamport.get().saturating_add(LAMPORT_LEASE)).unwrap_or(Lamport::MAX);
-            let (done, stored) = oneshot::channel();
-            self.send(Work::Ceiling { ceiling, done });
-            self.raise = Some((ceiling, stored));
+        loop {
+            let is_near = lamport.get().saturating_add(LAMPORT_LEASE_LEFT) > self.ceiling.get();
+            if self.raise.is_none() && is_near && self.ceiling < Lamport::MAX {
+                self.raise = Some(self.store_ceiling(lamport));
+            }
+            let Some((ceiling, mut stored)) = self.raise.take() else { return };
+            let must_wait = lamport > self.ceiling && !self.is_stuck();
+            let answer = if must_wait {
+                tokio::time::timeout(STUCK_AFTER, &mut stored).await.ok().map(|stored| stored.is_ok())
+            } else {
+                match stored.try_recv() {
+                    Ok(()) => Some(true),
+                    Err(oneshot::error::TryRecvError::Closed) => Some(false),
+                    Err(oneshot::error::TryRecvError::Empty) => None,
+                }
+            };
+            match answer {
+                Some(true) => self.ceiling = ceiling,
+                // The thread is gone: whoever waits for its outcomes hears that.
+                Some(false) => return,
+                None => {
+                    self.raise = Some((ceiling, stored));
+                    return;
+                }
+            }
+            if !must_wait {
+                return;
+            }
+            // What was asked for earlier may not reach so far: clients move the clock, too.
         }
-        let Some((ceiling, mut stored)) = self.raise.take() else { return };
-        let is_stored = if lamport > self.ceiling && !self.is_stuck() {
-            tokio::time::timeout(STUCK_AFTER, &mut stored).await.is_ok_and(|stored| stored.is_ok())
-        } else {
-            stored.try_recv().is_ok()
-        };
-        if is_stored {
-            self.ceiling = ceiling;
-        } else {
-            self.raise = Some((ceiling, stored));
-        }
+    }
+
+    /// Has a ceiling stored that leaves room above `lamport`.
+    fn store_ceiling(&self, lamport: Lamport) -> (Lamport, oneshot::Receiver<()>) {
+        let ceiling = Lamport::new(lamport.get().saturating_add(LAMPORT_LEASE)).unwrap_or(Lamport::MAX);
+        let (done, stored) = oneshot::channel();
+        self.send(Work::Ceiling { ceiling, done });
+        (ceiling, stored)
     }
 
     /// Whether the disk hangs: something has been under way for longer than any healthy disk takes. Reads go on, without it.
@@ -173,7 +194,8 @@ fn lock(folder: &Path) -> Result<File, StorageError> {
     let folder_error = |source| StorageError::Folder { path: folder.to_owned(), source };
     if !folder.is_dir() {
         std::fs::create_dir_all(folder).map_err(folder_error)?;
-        folder.parent().map_or(Ok(()), sync_folder).map_err(folder_error)?;
+        let whole = folder.canonicalize().map_err(folder_error)?;
+        whole.parent().map_or(Ok(()), sync_folder).map_err(folder_error)?;
     }
     let lock = File::create(folder.join("lock")).map_err(folder_error)?;
     match lock.try_lock() {
@@ -187,7 +209,7 @@ fn lock(folder: &Path) -> Result<File, StorageError> {
 fn open(folder: &Path) -> Result<(Connection, Sharing), StorageError> {
     let folder_error = |source| StorageError::Folder { path: folder.to_owned(), source };
     let readers = wait_for_readers(folder).map_err(folder_error)?;
-    secure_log(folder).map_err(folder_error)?;
+    secure_log(folder).map_err(|source| StorageError::Log { path: folder.to_owned(), source })?;
     let opened = open_for_writing(folder)?;
     drop(readers);
     Ok(opened)
