@@ -2,7 +2,7 @@
 //!
 //! It reads the data folder, beside a live server too.
 
-use crate::storage::{open_for_reading, read_operations};
+use crate::storage::Stored;
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use papo_replica::History;
@@ -68,7 +68,7 @@ impl ExportFile {
 /// # Errors
 /// When the folder holds no history, or the output cannot be written.
 pub fn run(options: &ExportOptions) -> anyhow::Result<()> {
-    let history = History::from_operations(read_operations(&open_for_reading(&options.data)?)?)?;
+    let history = read(&options.data)?;
     match &options.out {
         Some(folder) => {
             std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
@@ -84,6 +84,14 @@ pub fn run(options: &ExportOptions) -> anyhow::Result<()> {
                 .context("cannot write to standard output")
         }
     }
+}
+
+/// What was shown. What is held and was not may still be lost with this disk: nobody has seen it.
+fn read(folder: &Path) -> anyhow::Result<History> {
+    let stored = Stored::open(folder)?;
+    let shown = stored.shown()?;
+    Ok(stored
+        .operations(|operations| History::from_operations(operations.filter(|op| shown.covers(&op.dot))))??)
 }
 
 fn write_file(file: ExportFile, history: &History, path: &Path) -> anyhow::Result<()> {

@@ -82,7 +82,7 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
     let (mut storage, mut outcomes, mut replica) =
         tokio::task::spawn_blocking(move || open(&data, replica_settings))
             .await
-            .context("reading the history")??;
+            .context("opening the data folder")??;
     tracing::info!(server = %name, operations = replica.history().len(), "history read");
     let mut members = members::follow(&context, &name, &options.members, options.peers);
 
@@ -168,7 +168,10 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
         storage.cover(replica.lamport()).await;
         for effect in effects.drain(..) {
             match effect {
-                Effect::Store { batch, ops } => storage.store(batch, ops),
+                Effect::Store { batch, ops } => {
+                    let shown = held_with(&replica, &ops);
+                    storage.store(batch, ops, Some(shown));
+                }
                 Effect::Publish { topic, body, meta } => {
                     publisher.publish(now().monotonic, &topic, &body, &meta);
                 }
@@ -189,7 +192,8 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
         // one dead broker would stop a rolling update of the servers.
         let connected = (requests.brokers() > 0 || options.brokers.is_empty())
             && (publisher.connected() > 0 || options.proxies.is_empty());
-        owner.set_ready(drain_until.is_none() && connected);
+        // A disk that hangs is no reason to be restarted, which would not help, but one to be spared.
+        owner.set_ready(drain_until.is_none() && connected && !storage.is_stuck());
         let done = || requests.in_flight() == 0 && replica.is_held_by_peers();
         if drain_until.is_some_and(|until| done() || now().monotonic > until) {
             break;
@@ -212,10 +216,20 @@ fn open(
     data: &Path,
     settings: ReplicaSettings,
 ) -> anyhow::Result<(Storage, UnboundedReceiver<Outcome>, Replica)> {
-    let Opened { storage, outcomes, operations, lamport_floor } =
+    let Opened { storage, outcomes, stored, lamport_floor, shown } =
         Storage::open(data, &settings.cluster_id, &settings.name)?;
-    let replica = Replica::open(settings, operations, lamport_floor, now())?;
+    tracing::debug!(shown = shown.digest(), "data folder opened");
+    let replica = stored
+        .operations(|operations| Replica::open(settings, operations, lamport_floor, now()))
+        .context("reading the history")??;
     Ok((storage, outcomes, replica))
+}
+
+/// All that is held once these operations are: until the replica says what is shown, everything is.
+fn held_with(replica: &Replica, ops: &[std::sync::Arc<papo_replica::Op>]) -> papo_replica::VersionVector {
+    let mut entries = Vec::from(replica.history().vector());
+    entries.extend(ops.iter().map(|op| (op.dot.origin.clone(), op.dot.boot, op.dot.seq)));
+    papo_replica::VersionVector::from(entries)
 }
 
 /// What `/status` shows.
