@@ -14,6 +14,7 @@ mod http;
 mod local;
 mod logging;
 mod metrics;
+mod open_files;
 mod proxy;
 mod readiness;
 mod reference;

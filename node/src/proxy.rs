@@ -95,6 +95,7 @@ pub async fn run(context: Context, options: ProxyOptions) -> anyhow::Result<()> 
             () = tokio::time::sleep(drain.patience()), if drain.has_begun() => {}
             _ = second.tick() => {
                 look = true;
+                routing.tick(now());
                 metrics.update(&routing);
             }
             () = context.stop.cancelled(), if !drain.has_begun() => {

@@ -2,6 +2,7 @@
 
 use anyhow::Context as _;
 use bytes::Bytes;
+use papo_exchange::constants::{PUB_LINK_BEAT_INTERVAL, PUB_LINK_DEAD_AFTER};
 use papo_protocol::identity::Boot;
 use papo_protocol::reply::REPLY_BYTES_MAX;
 use papo_protocol::time::{Now, UnixMillis};
@@ -195,20 +196,14 @@ pub fn publication_receives(request_bytes: usize) -> usize {
     request_bytes.saturating_mul(3).saturating_add(ENVELOPE_BYTES)
 }
 
-/// For links that carry publications: dead after three seconds of silence, well within what is kept for them (design, "Publishing").
+/// For links that carry publications: dead after a silence well within what is kept for them.
 pub fn notice_death_soon(limits: &mut Limits) {
-    limits.heartbeat_interval = Duration::from_secs(1);
-    limits.heartbeat_timeout = Duration::from_secs(3);
+    limits.heartbeat_interval = PUB_LINK_BEAT_INTERVAL;
+    limits.heartbeat_timeout = PUB_LINK_DEAD_AFTER;
 }
 
-/// Sends a message, or closes the link of a peer that does not read what it is sent: others must not pay with their memory, and the
-/// link's Down event tells the mind. A peer that is gone already has that event on its way.
-pub fn send_or_close(handle: &EndpointHandle, peer: PeerId, frames: &[Bytes]) {
-    post_or_close(handle, peer, frames);
-    handle.flush();
-}
-
-/// As [`send_or_close`], but the message goes at the next flush, with whatever else was posted.
+/// Posts a message, which goes at the next flush, or closes the link of a peer that does not read what it is sent: others must not pay
+/// with their memory, and the link's Down event tells the mind. A peer that is gone already has that event on its way.
 pub fn post_or_close(handle: &EndpointHandle, peer: PeerId, frames: &[Bytes]) {
     for (peer, error) in handle.post([peer], &Encoded::new(frames)).refused {
         if error == SendError::Full {

@@ -4,6 +4,7 @@ use crate::broker::{self, BrokerOptions};
 use crate::cli::{self, BrokerArgs, CommonArgs, ProxyArgs, ReferenceArgs, ServerArgs, first};
 use crate::drain::DrainSettings;
 use crate::logging;
+use crate::open_files;
 use crate::proxy::{self, ProxyOptions};
 use crate::reference::{self, ReferenceOptions};
 use crate::role::Context;
@@ -25,6 +26,12 @@ const REQUEST_VALUES_MAX: usize = 4096;
 /// A stopping broker waits so much longer than its longest request for clients to read their last replies.
 const LAST_REPLIES: Duration = Duration::from_secs(2);
 
+const _: () = assert!(
+    papo_exchange::constants::BROKER_DEADLINE_MAX.as_secs()
+        == papo_settings::bounds::DEADLINE_SECONDS.max as u64,
+    "proxies remember identities for longer than the longest deadline that can be set"
+);
+
 /// Runs a role on a runtime of its own. One thread: a role is one task that moves bytes; two or three roles share a core well.
 fn run<F: Future<Output = anyhow::Result<()>> + Send + 'static>(
     common: &CommonArgs,
@@ -33,6 +40,7 @@ fn run<F: Future<Output = anyhow::Result<()>> + Send + 'static>(
     role: impl FnOnce(Context) -> F,
 ) -> anyhow::Result<()> {
     logging::start(&settings.spec.logging);
+    open_files::raise_limit(settings.spec.limits.connections);
     let token_file = common.token_file.as_ref().or(environment.token_file.as_ref());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

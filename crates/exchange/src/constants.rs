@@ -7,11 +7,13 @@ use std::time::Duration;
 pub const SERVER_DEADLINE: Duration = Duration::from_secs(3);
 /// A client waits at most so long for its reply, whatever happens to the workers (design section 4, "Broker").
 pub const BROKER_DEADLINE: Duration = Duration::from_secs(10);
+/// The longest that a broker's deadline can be set to (`papo_settings::bounds::DEADLINE_SECONDS`; the node asserts that they agree).
+pub const BROKER_DEADLINE_MAX: Duration = Duration::from_secs(45);
 /// How often our servers beat (design section 4, "Broker").
 pub const WORKER_BEAT_INTERVAL: Duration = Duration::from_millis(500);
 /// A papo worker not heard for so long counts as dead (design section 4, "Broker").
 pub const WORKER_DEAD_AFTER: Duration = Duration::from_millis(1500);
-/// The link of a papo worker not heard for so long is closed. Longer than the broker's deadline: until then a late reply can
+/// The link of a papo worker not heard for so long, and for the broker's deadline at least, is closed. Until then a late reply can
 /// still be of use, and a server that was only paused comes back without a new handshake.
 pub const WORKER_CLOSED_AFTER: Duration = Duration::from_secs(10);
 /// A request that no worker would take rests so long before the workers are asked again: workers recover (disk, catching up) in
@@ -48,8 +50,18 @@ pub const REQUEST_READ_LIMITS: Limits = Limits { bytes: REQUEST_BYTES_MAX, depth
 /// that was due before it, less than what makes a worker dead; four idle wake-ups a second cost nothing.
 pub const CALLED_EVERY: Duration = Duration::from_millis(250);
 
-/// A publication's identity is remembered so long (design section 4, "Proxy").
+/// The same for the proxy's mind, which waits for nothing and only remembers: it need not be exact.
+pub const ROUTING_CALLED_EVERY: Duration = Duration::from_secs(2);
+
+/// A publication's identity is remembered so long (design section 4, "Proxy"), in time that the proxy has lived: one that stood
+/// still finds repetitions among what waits for it.
 pub const IDENTITY_WINDOW: Duration = Duration::from_secs(60);
+/// How often the two ends of a PUB link beat (design section 4, "Publishing").
+pub const PUB_LINK_BEAT_INTERVAL: Duration = Duration::from_secs(1);
+/// A PUB link not heard for so long is dead (design section 4, "Publishing").
+pub const PUB_LINK_DEAD_AFTER: Duration = Duration::from_secs(3);
+/// What a server published in so long it publishes again on a link that comes back (design section 4, "Publishing").
+pub const PUBLICATION_KEEP: Duration = Duration::from_secs(10);
 /// Identities remembered at most (design section 4, "Proxy"); beyond, the oldest are forgotten and counted.
 pub const IDENTITIES_MAX: usize = 1_000_000;
 /// Longest topic that can be subscribed to, in bytes: twice the longest name, for foreign channels.
@@ -74,12 +86,19 @@ const _: () = assert!(
     "death is noticed before the deadline"
 );
 const _: () = assert!(
-    WORKER_CLOSED_AFTER.as_millis() >= BROKER_DEADLINE.as_millis(),
-    "late replies are of use until then"
-);
-const _: () = assert!(
     WORKER_BEAT_INTERVAL.as_millis() + 3 * CALLED_EVERY.as_millis() <= WORKER_DEAD_AFTER.as_millis(),
     "after a broker's stall there is time to read the beats that wait, and after another at once"
+);
+const _: () = assert!(
+    BROKER_DEADLINE.as_millis() <= BROKER_DEADLINE_MAX.as_millis()
+        && BROKER_DEADLINE_MAX.as_millis() + PUB_LINK_DEAD_AFTER.as_millis() + PUBLICATION_KEEP.as_millis()
+            < IDENTITY_WINDOW.as_millis(),
+    "a publication is recognised when the last server that may do the request publishes it, and again after a reconnect"
+);
+const _: () = assert!(
+    PUB_LINK_BEAT_INTERVAL.as_millis() * 2 < PUB_LINK_DEAD_AFTER.as_millis()
+        && PUB_LINK_DEAD_AFTER.as_millis() < PUBLICATION_KEEP.as_millis(),
+    "what went into a link that was dead already is still kept when that is noticed"
 );
 const _: () = assert!(
     REQUEST_BYTES_MAX <= WORKER_BYTES_MAX

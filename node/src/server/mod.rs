@@ -181,6 +181,10 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
                 Effect::ToPeer { link, bytes } => peers.send(link, bytes),
             }
         }
+        // Publications first: whoever has a reply may rely on it that the others hear of it, also when this server dies now.
+        publisher.flush();
+        requests.flush();
+        peers.flush();
         // Of those it was told of, one each: what comes in can be answered, and what is answered is heard. Were it to wait for all,
         // one dead broker would stop a rolling update of the servers.
         let connected = (requests.brokers() > 0 || options.brokers.is_empty())

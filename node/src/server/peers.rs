@@ -42,6 +42,13 @@ impl Peers {
         Ok((listener_events, dialer_events, Self { dialer, listener, known: HashSet::new() }))
     }
 
+    /// Hands what was sent in this turn to the kernel.
+    pub fn flush(&self) {
+        for handle in self.handles() {
+            handle.flush();
+        }
+    }
+
     /// For shutting down.
     pub fn handles(&self) -> [&EndpointHandle; 2] {
         [&self.dialer, &self.listener]
@@ -99,7 +106,7 @@ impl Peers {
     /// Sends one message of the peer protocol.
     pub fn send(&self, to: PeerLink, bytes: Bytes) {
         // A peer that is dropped pulls what it missed when it is back.
-        role::send_or_close(self.handle(side(to)), PeerId(to.0 >> 1), &[bytes]);
+        role::post_or_close(self.handle(side(to)), PeerId(to.0 >> 1), &[bytes]);
     }
 
     fn handle(&self, side: Side) -> &EndpointHandle {

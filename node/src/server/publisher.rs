@@ -5,14 +5,13 @@ use crate::metrics::PublisherMetrics;
 use crate::role::{self, Context};
 use crate::targets;
 use bytes::Bytes;
+use papo_exchange::constants::PUBLICATION_KEEP as KEEP;
 use papo_protocol::publication::PublicationMeta;
 use papo_settings::Address;
-use papo_zmtp::{Encoded, Endpoint, EndpointHandle, Event, OnFull, PeerId, SocketType};
+use papo_zmtp::{Encoded, Endpoint, EndpointHandle, Event, OnFull, PeerId, SendOutcome, SocketType};
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-/// What is sent again after a reconnect (design: the last ten seconds).
-const KEEP: Duration = Duration::from_secs(10);
 /// Publications kept at most, and their bytes. A link's queue takes all of them at once.
 const KEEP_COUNT_MAX: usize = 10_000;
 const KEEP_BYTES_MAX: usize = 8 << 20;
@@ -113,7 +112,7 @@ impl Publisher {
                     // What is older, the proxy may have forgotten that it sent.
                     self.kept.forget_before(now.saturating_sub(KEEP));
                     for kept in &self.kept.publications {
-                        proxy.send(&self.handle, peer, kept.encoded.clone(), &self.metrics);
+                        proxy.post(&self.handle, peer, &kept.encoded, &self.metrics);
                     }
                 }
             }
@@ -133,7 +132,13 @@ impl Publisher {
         }
     }
 
-    /// Sends to every proxy, and keeps it for those that come back within [`KEEP`].
+    /// Hands what was published to the kernel, as far as it takes it. To be called before any reply goes out: a server that dies in
+    /// the moment of its reply has published what it acknowledged.
+    pub fn flush(&self) {
+        self.handle.flush();
+    }
+
+    /// For every proxy, at the next flush; kept for those that come back within [`KEEP`].
     pub fn publish(&mut self, now: Duration, topic: &str, body: &Bytes, meta: &PublicationMeta) {
         let topic = Bytes::copy_from_slice(topic.as_bytes());
         let plain = [topic.clone(), body.clone()];
@@ -143,7 +148,7 @@ impl Publisher {
                 continue;
             }
             let encoded = if proxy.papo { full.clone() } else { Encoded::new(&plain) };
-            proxy.send(&self.handle, *peer, encoded, &self.metrics);
+            proxy.post(&self.handle, *peer, &encoded, &self.metrics);
         }
         self.kept.forget_before(now.saturating_sub(KEEP));
         let forgotten = self.kept.keep(Kept { at: now, bytes: topic.len() + body.len(), encoded: full });
@@ -152,19 +157,15 @@ impl Publisher {
 }
 
 impl Proxy {
-    fn send(&mut self, handle: &EndpointHandle, peer: PeerId, encoded: Encoded, metrics: &PublisherMetrics) {
-        match handle.send(peer, encoded) {
-            Ok(outcome) => {
-                metrics.dropped(outcome);
-                if outcome.dropped > 0 && !self.behind {
-                    self.behind = true;
-                    tracing::warn!(
-                        proxy = peer.0,
-                        "a proxy does not read: its oldest publications are dropped"
-                    );
-                }
-            }
-            Err(error) => metrics.refused(error),
+    fn post(&mut self, handle: &EndpointHandle, peer: PeerId, encoded: &Encoded, metrics: &PublisherMetrics) {
+        let posted = handle.post([peer], encoded);
+        for (_, error) in posted.refused {
+            metrics.refused(error);
+        }
+        metrics.dropped(SendOutcome { dropped: posted.dropped });
+        if posted.dropped > 0 && !self.behind {
+            self.behind = true;
+            tracing::warn!(proxy = peer.0, "a proxy does not read: its oldest publications are dropped");
         }
     }
 }
@@ -224,6 +225,7 @@ mod tests {
                 while self.publisher.connected() != proxies {
                     let event = self.endpoint.next().await.unwrap();
                     self.publisher.on_event(&self.context, role::now().monotonic, event);
+                    self.publisher.flush();
                 }
             };
             tokio::time::timeout(PATIENCE, connected).await.unwrap();
@@ -243,6 +245,7 @@ mod tests {
             };
             let body = Bytes::from(format!("{}{padding}", self.published));
             self.publisher.publish(role::now().monotonic, "geral", &body, &meta);
+            self.publisher.flush();
         }
 
         /// The value of a metric.

@@ -56,6 +56,12 @@ impl Requests {
         }
     }
 
+    /// Hands the answers of this turn to the kernel.
+    pub fn flush(&self) {
+        self.direct.flush();
+        self.broker.flush();
+    }
+
     /// Requests without an answer.
     pub fn in_flight(&self) -> usize {
         self.pending.len()
@@ -195,11 +201,11 @@ impl Requests {
     }
 
     fn to_broker(&self, peer: PeerId, message: &FromWorker) {
-        role::send_or_close(&self.broker, peer, &message.to_frames());
+        role::post_or_close(&self.broker, peer, &message.to_frames());
     }
 }
 
 fn send_enveloped(handle: &EndpointHandle, peer: PeerId, mut envelope: Vec<Bytes>, body: Bytes) {
     envelope.push(body);
-    role::send_or_close(handle, peer, &envelope);
+    role::post_or_close(handle, peer, &envelope);
 }

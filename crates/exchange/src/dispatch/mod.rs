@@ -183,7 +183,7 @@ impl Dispatch {
     #[must_use]
     pub fn next_tick(&self) -> Duration {
         let silence =
-            self.workers.next_silence(self.settings.worker_dead_after, self.settings.worker_closed_after);
+            self.workers.next_silence(self.settings.worker_dead_after, self.settings.worker_closed_after());
         let request = self.requests.next_due().map(|(at, _)| at);
         self.time.next_call(silence.into_iter().chain(request).min())
     }

@@ -2,7 +2,7 @@
 
 use super::refusal::Reason;
 use super::request::{Place, Request, Said};
-use super::worker::{Choice, Standing};
+use super::worker::{Choice, Left, Standing};
 use super::{ConnectionId, Dispatch, DispatchEffect, Draining};
 use crate::Now;
 use crate::constants::REQUEST_READ_LIMITS;
@@ -134,7 +134,7 @@ impl Dispatch {
             let owed = worker.owed();
             self.on_worker_lost(now, id, &owed, Loss::Absence, effects);
         }
-        for id in self.workers.long_lost(now.monotonic, self.settings.worker_closed_after) {
+        for id in self.workers.long_lost(now.monotonic, self.settings.worker_closed_after()) {
             self.workers.remove(id);
             self.counters.workers_closed += 1;
             tracing::warn!(worker = id.0, "worker was silent for too long: closing its link");
@@ -146,17 +146,20 @@ impl Dispatch {
         &mut self,
         now: Now,
         id: ConnectionId,
-        owed: &[u64],
+        owed: &[Left],
         loss: Loss,
         effects: &mut Vec<DispatchEffect>,
     ) {
-        for &counter in owed {
+        for &Left { counter, since, outlived } in owed {
             let Some(request) =
                 self.requests.get_mut(counter).filter(|request| request.place() == Place::At(id))
             else {
                 continue;
             };
-            request.deaths += u32::from(loss != Loss::Absence);
+            // After a stall of the broker several dead links may be found one after the other, while the requests of the first are
+            // given to the next: those had died before.
+            let suspect = loss != Loss::Absence && !outlived && !self.time.may_predate(since);
+            request.deaths += u32::from(suspect);
             let poison = request.deaths >= self.settings.poison_after;
             if loss == Loss::ForeignDeath && self.lost_foreign_write(now, counter, effects) {
                 continue;

@@ -13,8 +13,6 @@ pub struct DispatchSettings {
     pub broker_deadline: Duration,
     /// A papo worker not heard for so long counts as dead.
     pub worker_dead_after: Duration,
-    /// The link of a papo worker not heard for so long is closed.
-    pub worker_closed_after: Duration,
     /// How long a request that every worker refused rests before the workers are asked again.
     pub rest: Duration,
     /// Requests that may wait for a worker.
@@ -36,6 +34,12 @@ pub struct DispatchSettings {
 }
 
 impl DispatchSettings {
+    /// The link of a papo worker not heard for so long is closed.
+    #[must_use]
+    pub fn worker_closed_after(&self) -> Duration {
+        constants::WORKER_CLOSED_AFTER.max(self.broker_deadline)
+    }
+
     /// Bytes that a worker's link must be able to queue: all that one worker is ever given and may not have read.
     #[must_use]
     pub fn worker_queue_bytes(&self) -> usize {
@@ -56,7 +60,6 @@ impl Default for DispatchSettings {
             server_deadline: constants::SERVER_DEADLINE,
             broker_deadline: constants::BROKER_DEADLINE,
             worker_dead_after: constants::WORKER_DEAD_AFTER,
-            worker_closed_after: constants::WORKER_CLOSED_AFTER,
             rest: constants::REST,
             waiting_max: constants::WAITING_MAX,
             waiting_bytes_max: constants::WAITING_BYTES_MAX,

@@ -60,6 +60,8 @@ pub(super) struct Worker {
     overdue: usize,
     /// Turn at which it was last given a request.
     turn: u64,
+    /// Highest turn of what it has answered: it lived on with all that it was given before.
+    answered_turn: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -67,6 +69,18 @@ struct Owed {
     counter: u64,
     bytes: usize,
     since: Duration,
+    turn: u64,
+}
+
+/// What a worker that is gone has left.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Left {
+    /// Which request.
+    pub(super) counter: u64,
+    /// When it was given.
+    pub(super) since: Duration,
+    /// Whether the worker has answered something that it was given later: then it was not this that killed it.
+    pub(super) outlived: bool,
 }
 
 impl Worker {
@@ -96,8 +110,13 @@ impl Worker {
     }
 
     /// What it owes.
-    pub(super) fn owed(&self) -> Vec<u64> {
-        self.owed.iter().map(|owed| owed.counter).collect()
+    pub(super) fn owed(&self) -> Vec<Left> {
+        let left = |owed: &Owed| Left {
+            counter: owed.counter,
+            since: owed.since,
+            outlived: owed.turn < self.answered_turn,
+        };
+        self.owed.iter().map(left).collect()
     }
 
     /// Takes note of an answer; `false` when this worker was never asked.
@@ -105,7 +124,10 @@ impl Worker {
     /// A foreign worker serves in order, so what it was given earlier and is no longer waited for (`is_awaited`) was lost by it.
     pub(super) fn settle(&mut self, counter: u64, is_awaited: impl Fn(u64) -> bool) -> bool {
         let Some(index) = self.owed.iter().position(|owed| owed.counter == counter) else { return false };
-        self.owed_bytes -= self.owed.remove(index).map_or(0, |owed| owed.bytes);
+        if let Some(answered) = self.owed.remove(index) {
+            self.owed_bytes -= answered.bytes;
+            self.answered_turn = self.answered_turn.max(answered.turn);
+        }
         let read = index.min(self.overdue);
         self.overdue -= if index < self.overdue { read + 1 } else { read };
         for _ in 0..read {
@@ -162,7 +184,15 @@ pub(super) struct Workers {
 impl Workers {
     /// A new link.
     pub(super) fn insert(&mut self, id: ConnectionId, standing: Standing) {
-        let worker = Worker { id, standing, owed: VecDeque::new(), owed_bytes: 0, overdue: 0, turn: 0 };
+        let worker = Worker {
+            id,
+            standing,
+            owed: VecDeque::new(),
+            owed_bytes: 0,
+            overdue: 0,
+            turn: 0,
+            answered_turn: 0,
+        };
         match self.place(id) {
             Ok(place) => self.all.splice(place..=place, [worker]).for_each(drop),
             Err(place) => self.all.insert(place, worker),
@@ -195,7 +225,7 @@ impl Workers {
         let worker = self.all.get_mut(place)?;
         self.turns += 1;
         worker.turn = self.turns;
-        worker.owed.push_back(Owed { counter, bytes, since: now });
+        worker.owed.push_back(Owed { counter, bytes, since: now, turn: self.turns });
         worker.owed_bytes += bytes;
         Some(&worker.standing)
     }

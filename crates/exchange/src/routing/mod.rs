@@ -15,6 +15,7 @@ mod window;
 use crate::Now;
 use crate::constants;
 use crate::counters::counters;
+use crate::lived_time::LivedTime;
 use bytes::Bytes;
 use papo_protocol::names::RESERVED_TOPICS;
 use papo_protocol::publication::{PublicationKind, PublicationMeta, foreign_body_is_public};
@@ -152,6 +153,7 @@ counters! {
 #[derive(Debug)]
 pub struct Routing {
     settings: RoutingSettings,
+    time: LivedTime,
     subscriptions: Subscriptions,
     window: Window,
     counters: RoutingCounters,
@@ -163,6 +165,7 @@ impl Routing {
     pub fn new(settings: RoutingSettings) -> Self {
         Self {
             settings,
+            time: LivedTime::new(constants::ROUTING_CALLED_EVERY),
             subscriptions: Subscriptions::default(),
             window: Window::new(settings.identity_window, settings.identities_max),
             counters: RoutingCounters::default(),
@@ -208,9 +211,15 @@ impl Routing {
         self.window.len()
     }
 
+    /// Time passes; to be called every second. Time in which neither this nor [`Self::publish`] is called does not count.
+    pub fn tick(&mut self, now: Now) {
+        self.time.on_call(now.monotonic);
+    }
+
     /// A publisher, which has presented the cluster token (`papo`) or not, sent this: topic, body, and from our servers a third
     /// frame. Gives what is to be sent, if anything.
     pub fn publish(&mut self, now: Now, papo: bool, frames: Vec<Bytes>) -> Option<Delivery<'_>> {
+        let now = self.time.on_call(now.monotonic);
         self.counters.publications += 1;
         let mut frames = frames.into_iter();
         let (topic, body, third) = match (frames.next(), frames.next(), frames.next(), frames.next()) {
@@ -228,7 +237,7 @@ impl Routing {
         }
         let public = match meta {
             Some(meta) => {
-                let seen = self.window.see(now.monotonic, meta.identity);
+                let seen = self.window.see(now, meta.identity);
                 self.counters.identities_evicted = self.window.evicted();
                 if seen == Seen::Before {
                     self.counters.duplicates += 1;

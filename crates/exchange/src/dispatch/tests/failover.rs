@@ -111,6 +111,15 @@ fn the_link_of_a_worker_silent_for_long_is_closed() {
 }
 
 #[test]
+fn with_a_longer_deadline_the_link_of_a_silent_worker_is_kept_longer() {
+    let broker_deadline = Duration::from_secs(45);
+    let mut bench = Bench::with(DispatchSettings { broker_deadline, ..DispatchSettings::default() });
+    bench.papo(FIRST, 1);
+    assert_eq!(bench.pass(44_999), []);
+    assert_eq!(bench.pass(1), [DispatchEffect::CloseWorker { worker: FIRST }]);
+}
+
+#[test]
 fn a_worker_over_the_server_deadline_is_not_waited_for_alone() {
     let mut bench = Bench::with_workers(&[FIRST, SECOND]);
     let slow = bench.lent(ANA, WRITE);
@@ -375,4 +384,21 @@ fn after_unknown_and_elsewhere_a_request_is_served_as_things_stand_and_its_outco
         bench.down(worker);
     }
     assert_eq!(refusals(&bench.pass(10_000)), refusal(ANA, "unknown", true));
+}
+
+#[test]
+fn a_worker_that_died_after_answering_what_it_was_given_later_did_not_die_of_it() {
+    let workers = [FIRST, SECOND, THIRD, ConnectionId(104)];
+    let mut bench = Bench::with_workers(&workers);
+    let mut waits = bench.lent(ANA, WRITE);
+    for _ in 0..3 {
+        let later: Vec<_> = workers.iter().map(|_| bench.lent(BIA, READ)).collect();
+        assert!(later.iter().any(|job| job.worker == waits.worker));
+        for job in later {
+            bench.replies(&job, "reply");
+        }
+        waits = one_job(&bench.down(waits.worker));
+    }
+    assert_eq!(bench.replies(&waits, "at last"), [to_client(ANA, "at last")]);
+    assert_eq!(bench.counters().poisoned, 0);
 }

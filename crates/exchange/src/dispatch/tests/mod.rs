@@ -5,6 +5,7 @@ mod failover;
 mod foreign;
 mod load;
 mod property;
+mod scenario;
 mod stall;
 
 use super::*;
