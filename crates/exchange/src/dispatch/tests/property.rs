@@ -31,6 +31,7 @@ enum Step {
     /// The n-th job ever given is answered, perhaps again, perhaps by a worker that is gone.
     Reply(usize),
     Elsewhere(usize),
+    Unknown(usize),
     Pass(u64),
     Drain,
 }
@@ -49,6 +50,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => slot.prop_map(Step::Leaving),
         8 => (0usize..8).prop_map(Step::Reply),
         5 => (0usize..8).prop_map(Step::Elsewhere),
+        2 => (0usize..8).prop_map(Step::Unknown),
         8 => prop_oneof![3 => 0u64..400, 1 => 0u64..4000].prop_map(Step::Pass),
         1 => Just(Step::Drain),
     ]
@@ -147,6 +149,10 @@ impl World {
             Step::Elsewhere(back) => {
                 let Some((job, true)) = self.given.iter().rev().nth(back).cloned() else { return Ok(()) };
                 self.bench.elsewhere(&job)
+            }
+            Step::Unknown(back) => {
+                let Some((job, true)) = self.given.iter().rev().nth(back).cloned() else { return Ok(()) };
+                self.bench.unknown(&job)
             }
             Step::Pass(millis) => self.bench.pass(millis),
             Step::Drain => self.bench.input(DispatchInput::Drain),

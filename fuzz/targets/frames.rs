@@ -1,0 +1,60 @@
+//! What papo's own processes and clients read from each other's frames: the worker link, third frames, publications, replies.
+
+#![no_main]
+
+use arbitrary::Arbitrary;
+use bytes::Bytes;
+use libfuzzer_sys::fuzz_target;
+use papo_protocol::client::{read_publication, read_reply};
+use papo_protocol::codec::Limits;
+use papo_protocol::publication::{PublicationMeta, foreign_body_is_public};
+use papo_protocol::reference::{read_list, read_rank};
+use papo_protocol::worker_link::{COOKIE_BYTES_MAX, FromWorker, ToWorker};
+
+#[derive(Debug, Arbitrary)]
+enum Input<'a> {
+    /// After the version, these.
+    Link(u8, Vec<&'a [u8]>),
+    Frames(Vec<&'a [u8]>),
+    Body(&'a [u8]),
+}
+
+fn frames(frames: Vec<&[u8]>) -> Vec<Bytes> {
+    frames.into_iter().map(Bytes::copy_from_slice).collect()
+}
+
+fn check_link(frames: &[Bytes]) {
+    if let Some(message) = FromWorker::from_frames(frames) {
+        assert_eq!(message.to_frames(), frames);
+        if let FromWorker::Reply { cookie, .. } = message {
+            assert!(cookie.as_bytes().len() <= COOKIE_BYTES_MAX);
+        }
+    }
+    if let Some(message) = ToWorker::from_frames(frames) {
+        assert_eq!(message.to_frames(), frames);
+    }
+}
+
+fuzz_target!(|input: Input| {
+    match input {
+        Input::Link(kind, rest) => {
+            let mut all = vec![Bytes::copy_from_slice(&[1, kind])];
+            all.extend(frames(rest));
+            check_link(&all);
+        }
+        Input::Frames(all) => check_link(&frames(all)),
+        Input::Body(body) => {
+            if let Some(meta) = PublicationMeta::from_bytes(body) {
+                assert_eq!(&meta.to_bytes()[..], body);
+            }
+            let _ = foreign_body_is_public(body, &Limits::REQUEST);
+            let _ = read_publication(body, &Limits::REQUEST);
+            if let Ok(reply) = read_reply(body, &Limits::REPLY) {
+                let _ = reply.messages();
+                let _ = reply.names(&["users", "channels"]);
+                let _ = read_rank(&reply.data);
+                let _ = read_list(&reply.data);
+            }
+        }
+    }
+});
