@@ -80,7 +80,7 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
     let (mut storage, mut outcomes, mut replica) =
         tokio::task::spawn_blocking(move || open(&data, replica_settings))
             .await
-            .context("reading the history")??;
+            .context("opening the data folder")??;
     tracing::info!(server = %name, operations = replica.history().len(), "history read");
     let mut members = members::follow(&context, &name, options.replica.members.clone(), options.peers);
 
@@ -170,8 +170,7 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
         storage.cover(replica.lamport()).await;
         for effect in effects.drain(..) {
             match effect {
-                // TODO-STORAGE
-                Effect::Store { batch, ops, shown: _ } => storage.store(batch, ops),
+                Effect::Store { batch, ops, shown } => storage.store(batch, ops, shown),
                 Effect::Publish { topic, body, meta } => {
                     publisher.publish(now().monotonic, &topic, &body, &meta);
                 }
@@ -213,10 +212,11 @@ fn open(
     data: &Path,
     settings: ReplicaSettings,
 ) -> anyhow::Result<(Storage, UnboundedReceiver<Outcome>, Replica)> {
-    let Opened { storage, outcomes, operations, lamport_floor } =
+    let Opened { storage, outcomes, stored, lamport_floor, shown } =
         Storage::open(data, &settings.cluster_id, &settings.name)?;
-    let shown = operations_shown(&operations);
-    let replica = Replica::open(settings, operations, lamport_floor, &shown, now())?;
+    let replica = stored
+        .operations(|operations| Replica::open(settings, operations, lamport_floor, &shown, now()))
+        .context("reading the history")??;
     Ok((storage, outcomes, replica))
 }
 
