@@ -55,6 +55,7 @@ fn a_write_that_too_few_confirm_in_time_is_unknown_and_published_when_they_do() 
     }
     let through_broker = world.send_from(0, broker(1, &Cookie::default()), request("publish", OI, 0));
     let directly = world.send_from(0, direct(9), request("publish", OI, 0));
+    world.run();
     world.pass(2999);
     assert_eq!((world.outcome(0, through_broker), world.outcome(0, directly)), (None, None));
     world.pass(1);
