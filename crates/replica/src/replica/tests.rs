@@ -2,6 +2,7 @@
 
 mod cursors;
 mod durable;
+mod interleaving;
 mod replicating;
 mod serving;
 
@@ -238,16 +239,7 @@ impl World {
             let busy =
                 self.hosts.iter().position(|host| host.disk != Disk::Stalls && !host.batches.is_empty());
             if let Some(at) = busy {
-                let (batch, ops, shown) = self.hosts[at].batches.pop_front().unwrap();
-                if self.hosts[at].disk == Disk::Full {
-                    self.input(at, Input::StorageFull { batch });
-                } else {
-                    self.hosts[at].stored.extend(ops);
-                    if let Some(shown) = shown {
-                        self.hosts[at].stored_shown = shown;
-                    }
-                    self.input(at, Input::Stored { batch });
-                }
+                self.disk(at);
             } else if let Some((to, link, bytes)) = self.messages.pop_front() {
                 self.input(to, Input::PeerMessage { link, bytes });
             } else {
@@ -255,6 +247,26 @@ impl World {
             }
         }
         panic!("the world does not come to rest");
+    }
+
+    /// The disk of this host does the batch that waits for it, if one does.
+    fn disk(&mut self, at: usize) {
+        let host = &mut self.hosts[at];
+        let Some((batch, ops, shown)) = host.batches.pop_front() else { return };
+        if host.disk == Disk::Full {
+            return self.input(at, Input::StorageFull { batch });
+        }
+        host.stored.extend(ops);
+        if let Some(shown) = shown {
+            host.stored_shown = shown;
+        }
+        self.input(at, Input::Stored { batch });
+    }
+
+    fn tick(&mut self, at: usize) {
+        let mut effects = Vec::new();
+        self.hosts[at].replica.tick(self.now, &mut effects);
+        self.execute(at, effects);
     }
 
     /// Lets time pass, in steps as the replicas ask for them.
@@ -266,9 +278,7 @@ impl World {
             self.now.monotonic += step;
             self.now.unix.0 += i64::try_from(step.as_millis()).unwrap();
             for at in 0..self.hosts.len() {
-                let mut effects = Vec::new();
-                self.hosts[at].replica.tick(self.now, &mut effects);
-                self.execute(at, effects);
+                self.tick(at);
             }
             self.run();
             if self.now.monotonic >= end {
