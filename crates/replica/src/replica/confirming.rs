@@ -65,8 +65,7 @@ impl Replica {
                 self.answer_write(now, asker.client, &standing, effects);
             }
         }
-        while let Some(asker) =
-            self.unconfirmed.askers.pop_front_if(|asker| asker.deadline <= now.monotonic)
+        while let Some(asker) = self.unconfirmed.askers.pop_front_if(|asker| asker.deadline <= now.monotonic)
         {
             self.answer_unknown(now, asker.client, effects);
         }

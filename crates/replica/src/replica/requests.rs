@@ -242,10 +242,7 @@ impl Replica {
             Caller::Broker { last_resort: false, .. } => self.draining.is_some() || !self.is_current(now),
             Caller::Broker { last_resort: true, .. } | Caller::Direct { .. } => false,
         };
-        another_is_better
-            || !self.may_write(now)
-            || !self.storage.has_room()
-            || !self.unconfirmed.has_room()
+        another_is_better || !self.may_write(now) || !self.storage.has_room() || !self.unconfirmed.has_room()
     }
 
     fn judge(&self, asked: &Asked) -> Verdict {
@@ -417,10 +414,7 @@ fn no_author() -> Verdict {
 /// Whether the answer depends on what is shown.
 fn reads_history(call: &Call) -> bool {
     match call {
-        Call::Users
-        | Call::Channels
-        | Call::History { .. }
-        | Call::Sync { .. } => true,
+        Call::Users | Call::Channels | Call::History { .. } | Call::Sync { .. } => true,
         Call::Login { .. }
         | Call::CreateChannel { .. }
         | Call::Publish { .. }

@@ -9,16 +9,30 @@ use std::collections::BTreeSet;
 #[derive(Debug, Clone)]
 enum Step {
     /// A broker sends the write of this key to a server.
-    Write { host: usize, key: u64 },
+    Write {
+        host: usize,
+        key: u64,
+    },
     /// The oldest message of some link arrives.
-    Deliver { link: usize },
+    Deliver {
+        link: usize,
+    },
     /// A disk does what it was told.
-    Disk { host: usize },
+    Disk {
+        host: usize,
+    },
     /// A server ends without a word and starts again from its disk.
-    Crash { host: usize },
+    Crash {
+        host: usize,
+    },
     /// Two servers lose their links and open new ones.
-    Relink { a: usize, b: usize },
-    Pass { milliseconds: u64 },
+    Relink {
+        a: usize,
+        b: usize,
+    },
+    Pass {
+        milliseconds: u64,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -64,9 +78,11 @@ impl Chaos {
                 self.asked.push((host, id, key));
             }
             Step::Deliver { link } => {
-                let queues: BTreeSet<_> = self.world.messages.iter().map(|(to, link, _)| (*to, *link)).collect();
+                let queues: BTreeSet<_> =
+                    self.world.messages.iter().map(|(to, link, _)| (*to, *link)).collect();
                 if let Some(queue) = queues.iter().nth(link % queues.len().max(1)) {
-                    let at = self.world.messages.iter().position(|(to, link, _)| (*to, *link) == *queue).unwrap();
+                    let at =
+                        self.world.messages.iter().position(|(to, link, _)| (*to, *link) == *queue).unwrap();
                     let (to, link, bytes) = self.world.messages.remove(at).unwrap();
                     self.world.input(to, Input::PeerMessage { link, bytes });
                 }
@@ -89,7 +105,8 @@ impl Chaos {
         self.world.drop_links(a, b);
         let numbers = [(a, b), (b, a)].map(|(asker, answerer)| ends(asker, answerer));
         let is_between = |to: usize, link: PeerLink| {
-            (to == a || to == b) && numbers.iter().any(|ends| ends.contains(&link))
+            (to == a || to == b)
+                && numbers.iter().any(|ends| ends.contains(&link))
                 && (link.0 % 100 == a as u64 || link.0 % 100 == b as u64)
         };
         self.world.messages.retain(|(to, link, _)| !is_between(*to, *link));
@@ -104,8 +121,7 @@ impl Chaos {
         let stored: Vec<Op> = dead.stored.iter().map(|op| op.as_ref().clone()).collect();
         let settings = ReplicaSettings { boot: Boot(self.boots), ..member(host + 1, 3) };
         let floor = dead.replica.lamport();
-        let replica =
-            Replica::open(settings, stored, floor, &dead.stored_shown, self.world.now).unwrap();
+        let replica = Replica::open(settings, stored, floor, &dead.stored_shown, self.world.now).unwrap();
         let mut next = Host::new(replica);
         next.stored = std::mem::take(&mut dead.stored);
         next.stored_shown = dead.stored_shown.clone();
