@@ -5,7 +5,9 @@
 use super::replication::Pulled;
 use super::requests::Client;
 use super::{Effect, Now, PeerLink, Replica};
-use crate::constants::{BATCH_BYTES_MAX, BATCH_OPS_MAX, ENTRY_OVERHEAD_BYTES, SHOWN_STORE_INTERVAL};
+use crate::constants::{
+    BATCH_BYTES_MAX, BATCH_OPS_MAX, ENTRY_OVERHEAD_BYTES, SHOWN_STORE_AT_STOP, SHOWN_STORE_INTERVAL,
+};
 use crate::op::{Op, OpKind};
 use crate::vector::{VersionVector, Writer};
 use papo_protocol::{ChannelName, Identity, UserName};
@@ -159,7 +161,7 @@ impl Replica {
     pub(super) fn shown_is_due(&self) -> Option<Duration> {
         let due = !self.shown_is_stored && self.storage.is_idle();
         // A server that stops may have no other occasion.
-        let interval = if self.draining.is_some() { Duration::ZERO } else { SHOWN_STORE_INTERVAL };
+        let interval = if self.draining.is_some() { SHOWN_STORE_AT_STOP } else { SHOWN_STORE_INTERVAL };
         due.then_some(self.shown_stored_at + interval)
     }
 
