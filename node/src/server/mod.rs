@@ -15,7 +15,7 @@ use crate::role::{self, Context, now};
 use crate::storage::{Opened, Outcome, Storage};
 use crate::targets;
 use anyhow::Context as _;
-pub use members::PeerSource;
+pub use members::{PeerSource, server_names};
 use papo_protocol::ServerName;
 use papo_replica::{Effect, Input, Replica, ReplicaSettings};
 use papo_settings::Address;
@@ -52,8 +52,6 @@ pub struct ServerOptions {
     pub proxies: Vec<Address>,
     /// The reference service.
     pub reference: Option<Address>,
-    /// The members of the cluster as they are at the start.
-    pub members: Vec<String>,
     /// Where the other servers' addresses come from.
     pub peers: PeerSource,
     /// Between heartbeats to the reference service.
@@ -84,7 +82,7 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
             .await
             .context("opening the data folder")??;
     tracing::info!(server = %name, operations = replica.history().len(), "history read");
-    let mut members = members::follow(&context, &name, &options.members, options.peers);
+    let mut members = members::follow(&context, &name, options.replica.members.clone(), options.peers);
 
     let receives = role::request_receives(options.replica.limits.bytes);
     let (mut direct, direct_handle) = Endpoint::new(context.plain_endpoint(SocketType::Rep, receives));
@@ -146,7 +144,11 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
                 None
             }
             () = tokio::time::sleep(wait) => { replica.tick(now(), &mut effects); None }
-            Ok(()) = members.count.changed() => Some(Input::Members { count: *members.count.borrow_and_update() }),
+            Ok(()) = members.names.changed() => {
+                let names = members.names.borrow_and_update().clone();
+                // One process reads one file, whose order of changes is the order of time.
+                Some(Input::Members { members: names, generation: 0 })
+            }
             _ = beat.tick() => { requests.beat(); None }
             _ = second.tick() => {
                 reference.on_second(replica.lamport());
@@ -168,10 +170,7 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
         storage.cover(replica.lamport()).await;
         for effect in effects.drain(..) {
             match effect {
-                Effect::Store { batch, ops } => {
-                    let shown = held_with(&replica, &ops);
-                    storage.store(batch, ops, Some(shown));
-                }
+                Effect::Store { batch, ops, shown } => storage.store(batch, ops, shown),
                 Effect::Publish { topic, body, meta } => {
                     publisher.publish(now().monotonic, &topic, &body, &meta);
                 }
@@ -181,6 +180,7 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
                     }
                 }
                 Effect::Elsewhere { id } => requests.elsewhere(id),
+                Effect::Unknown { id } => requests.unknown(id),
                 Effect::ToPeer { link, bytes } => peers.send(link, bytes),
             }
         }
@@ -192,8 +192,10 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
         // one dead broker would stop a rolling update of the servers.
         let connected = (requests.brokers() > 0 || options.brokers.is_empty())
             && (publisher.connected() > 0 || options.proxies.is_empty());
-        // A disk that hangs is no reason to be restarted, which would not help, but one to be spared.
-        owner.set_ready(drain_until.is_none() && connected && !storage.is_stuck());
+        // A server that has not caught up once would show less than its clients saw before. A disk that hangs is no reason to be
+        // restarted, which would not help, but one to be spared.
+        let able = replica.has_caught_up() && !storage.is_stuck();
+        owner.set_ready(drain_until.is_none() && connected && able);
         let done = || requests.in_flight() == 0 && replica.is_held_by_peers();
         if drain_until.is_some_and(|until| done() || now().monotonic > until) {
             break;
@@ -220,16 +222,9 @@ fn open(
         Storage::open(data, &settings.cluster_id, &settings.name)?;
     tracing::debug!(shown = shown.digest(), "data folder opened");
     let replica = stored
-        .operations(|operations| Replica::open(settings, operations, lamport_floor, now()))
+        .operations(|operations| Replica::open(settings, operations, lamport_floor, &shown, now()))
         .context("reading the history")??;
     Ok((storage, outcomes, replica))
-}
-
-/// All that is held once these operations are: until the replica says what is shown, everything is.
-fn held_with(replica: &Replica, ops: &[std::sync::Arc<papo_replica::Op>]) -> papo_replica::VersionVector {
-    let mut entries = Vec::from(replica.history().vector());
-    entries.extend(ops.iter().map(|op| (op.dot.origin.clone(), op.dot.boot, op.dot.seq)));
-    papo_replica::VersionVector::from(entries)
 }
 
 /// What `/status` shows.
@@ -251,12 +246,14 @@ fn status(
         "operations": history.len(),
         "users": history.state().users().len(),
         "channels": history.state().channels().len(),
+        "shown": history.shown().iter().map(|(_, count)| count).sum::<u64>(),
+        "caughtUp": replica.has_caught_up(),
         "vector": history.vector().iter().map(|(writer, seq)| serde_json::json!({
             "server": writer.origin,
             "boot": format!("{:016x}", writer.boot.0),
             "seq": seq,
         })).collect::<Vec<_>>(),
-        "digest": history.vector().digest().to_string(),
+        "digest": history.shown().digest(),
         "peers": peers.connected(),
         "brokers": requests.brokers(),
         "proxies": publisher.connected(),

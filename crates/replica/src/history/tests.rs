@@ -60,8 +60,10 @@ fn exports(history: &History) -> Vec<u8> {
 /// Feeds operations in this order again and again until none is refused for a gap.
 fn insert_all(history: &mut History, mut ops: Vec<Arc<Op>>) {
     while !ops.is_empty() {
-        ops.retain(|op| history.insert(op).is_err());
+        ops.retain(|op| history.hold(op).is_err());
     }
+    let held = history.vector();
+    history.show_all(&held);
 }
 
 proptest! {
@@ -100,6 +102,30 @@ proptest! {
         prop_assert_eq!(direct.state(), &state);
     }
 
+    /// One server shows all at once, the other piece by piece, and holds more.
+    #[test]
+    fn invariant_3_servers_with_equal_shown_vectors_have_equal_state_order_and_export_bytes(
+        ops in ops(),
+        steps in prop::collection::vec((0..4_u64, 0..15_u64), 0..30),
+    ) {
+        let mut one = History::restore(ops.iter().cloned(), &VersionVector::default()).unwrap();
+        for (writer, count) in steps {
+            let origin = ServerName::new(&format!("server-{}", writer / 2)).unwrap();
+            let before = one.shown().clone();
+            one.show(&Writer { origin, boot: Boot(writer % 2) }, count);
+            prop_assert!(one.shown().covers_all(&before), "what is shown only grows");
+        }
+        prop_assert!(one.vector().covers_all(one.shown()), "and is held");
+        let shown: Vec<Op> = ops.into_iter().filter(|op| one.shown().covers(&op.dot)).collect();
+        let other = History::from_operations(shown).unwrap();
+        prop_assert_eq!(one.shown(), other.shown());
+        prop_assert_eq!(one.state(), other.state());
+        prop_assert_eq!(exports(&one), exports(&other));
+        let order = |history: &History| history.visible().map(|op| op.position()).collect::<Vec<_>>();
+        prop_assert_eq!(order(&one), order(&other));
+        prop_assert_eq!(one.hidden(), other.hidden());
+    }
+
     #[test]
     fn h01_a_merge_is_the_union_and_takes_only_what_is_missing(ops in ops(), split in any::<prop::sample::Index>()) {
         let whole = History::from_operations(ops.iter().cloned()).unwrap();
@@ -110,8 +136,9 @@ proptest! {
         prop_assert_eq!(missing.len(), ops.len() - split);
         prop_assert_eq!(missing.len() as u64, have.missing_from(&whole.vector()));
         for op in &missing {
-            prop_assert_eq!(part.insert(op), Ok(()), "what is missing comes without gaps");
+            prop_assert_eq!(part.hold(op), Ok(()), "what is missing comes without gaps");
         }
+        part.show_all(&whole.vector());
         prop_assert_eq!(part.vector(), whole.vector());
         prop_assert_eq!(exports(&part), exports(&whole));
         prop_assert_eq!(part.missing_from(&whole.vector()).count(), 0);
@@ -130,8 +157,10 @@ fn an_operation_after_a_gap_is_refused_and_changes_nothing() {
         })
     };
     let mut history = History::default();
-    history.insert(&op(1)).unwrap();
-    assert_eq!(history.insert(&op(3)).unwrap_err().missing.seq, 2);
+    history.hold(&op(1)).unwrap();
+    assert_eq!(history.hold(&op(3)).unwrap_err().missing.seq, 2);
     assert_eq!(history.len(), 1);
-    assert!(history.holds(Boot(7), 1) && !history.holds(Boot(7), 2) && !history.holds(Boot(8), 1));
+    assert!(!history.shows(Boot(7), 1), "held is not shown");
+    history.show(&Writer { origin: ServerName::new("server-1").unwrap(), boot: Boot(7) }, 5);
+    assert!(history.shows(Boot(7), 1) && !history.shows(Boot(7), 2) && !history.shows(Boot(8), 1));
 }
