@@ -11,6 +11,7 @@
 //! replays event by event.
 
 pub mod bug;
+pub mod campaign;
 pub mod checker;
 pub mod clock;
 pub mod hosts;
@@ -20,6 +21,7 @@ pub mod plan;
 pub mod queue;
 pub mod random;
 pub mod shared;
+pub mod shrink;
 pub mod trace;
 pub mod volume;
 pub mod world;

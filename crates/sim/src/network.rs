@@ -106,6 +106,19 @@ impl Network {
         self.blocked.contains_key(&(from, to))
     }
 
+    /// Whether what is on its way on this connection arrives, unless something else goes wrong.
+    #[must_use]
+    pub fn is_sound(&self, id: ConnectionId) -> bool {
+        self.connections.get(&id).is_some_and(|connection| {
+            let [dialer, listener] = connection.ends;
+            let breaks =
+                |lane: &Lane| !lane.open || lane.items.iter().any(|(_, item)| matches!(item, Item::Closed));
+            !connection.lanes.iter().any(breaks)
+                && !self.is_blocked(dialer, listener)
+                && !self.is_blocked(listener, dialer)
+        })
+    }
+
     /// Connections that an end still has.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -36,7 +36,7 @@ struct Session {
     connection: ConnectionId,
     opened_at: Micros,
     logged_in: bool,
-    /// Acknowledged on this connection.
+    /// Acknowledged on this connection, and to be seen by its reads.
     posts: Vec<(Target, String)>,
     channels: BTreeSet<String>,
     last_clock: u64,
@@ -51,6 +51,8 @@ struct Pending {
     id: Option<[u8; 16]>,
     tries: u64,
     clock: u64,
+    /// It carried the highest clock there is, which a broker that refuses it gives back.
+    absurd: bool,
     /// Whether it was sent on the current connection and waits for its answer.
     sent: bool,
 }
@@ -224,7 +226,7 @@ impl Client {
             shared.checker.on_post(shared.now, &text, &self.user, target.clone(), broker);
         }
         let id = self.habit.patience.map(|_| self.random.bytes());
-        self.pending = Some(Pending { ask, text, id, tries: 0, clock: 0, sent: false });
+        self.pending = Some(Pending { ask, text, id, tries: 0, clock: 0, absurd: false, sent: false });
         self.send(shared);
     }
 
@@ -236,6 +238,7 @@ impl Client {
             (false, true) => self.clock.on_send(),
             (false, false) => Lamport::default(),
         };
+        pending.absurd = absurd;
         pending.clock = if absurd { 0 } else { clock.get() };
         pending.tries += 1;
         pending.sent = true;
@@ -287,7 +290,9 @@ impl Client {
                         pending.ask, pending.text, reply.clock
                     )
                 });
-                self.clock.on_receive(reply.clock);
+                if !pending.absurd {
+                    self.clock.on_receive(reply.clock);
+                }
                 if reply.failure.is_some() {
                     self.on_refused(shared, pending, &reply);
                 } else {
@@ -368,6 +373,11 @@ impl Client {
                 });
             }
             session.last_write = session.last_write.max(lamport);
+            if self.habit.through_broker {
+                // The cookie names the last write only.
+                session.posts.clear();
+                session.channels.clear();
+            }
             if let Ask::Post(_) = &pending.ask {
                 shared.checker.on_posted(shared.now, &pending.text, identity);
             } else {

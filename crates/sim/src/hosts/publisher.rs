@@ -85,14 +85,16 @@ impl Publisher {
         }
     }
 
-    /// What no link had that is up now may never reach that proxy.
+    /// What was put on no link that is up and sound now may never reach that proxy.
     fn excuse(&self, shared: &mut Shared, kept: &Kept) {
         if shared.bug == Some(Bug::NothingSentAgain) {
             return;
         }
         for proxy in shared.proxies() {
-            let put = self.links.iter().any(|(link, to)| *to == proxy && kept.put_on.contains(link));
-            if !put {
+            let arrives = self.links.iter().any(|(link, to)| {
+                *to == proxy && kept.put_on.contains(link) && shared.network.is_sound(*link)
+            });
+            if !arrives {
                 shared.checker.on_unheard(kept.identity, proxy.number);
             }
         }
