@@ -2,7 +2,7 @@
 //!
 //! It reads the data folder, beside a live server too.
 
-use crate::storage::{open_for_reading, read_operations};
+use crate::storage::Stored;
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use papo_replica::History;
@@ -68,7 +68,11 @@ impl ExportFile {
 /// # Errors
 /// When the folder holds no history, or the output cannot be written.
 pub fn run(options: &ExportOptions) -> anyhow::Result<()> {
-    let history = History::from_operations(read_operations(&open_for_reading(&options.data)?)?)?;
+    let stored = Stored::open(&options.data)?;
+    let shown = stored.shown()?;
+    // What is held and was never shown may still be lost with this disk: nobody has seen it.
+    let history = stored
+        .operations(|operations| History::from_operations(operations.filter(|op| shown.covers(&op.dot))))??;
     match &options.out {
         Some(folder) => {
             std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;

@@ -14,7 +14,7 @@ use papo_protocol::ServerName;
 use papo_protocol::codec::Limits;
 use papo_protocol::reply::Compat;
 use papo_replica::ReplicaSettings;
-use papo_settings::{Environment, ListenAddress, LoginPolicy, NodeSettings, PublishOk, ports};
+use papo_settings::{Durability, Environment, ListenAddress, LoginPolicy, NodeSettings, PublishOk, ports};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -71,14 +71,6 @@ fn data(flag: Option<PathBuf>, environment: &Environment) -> PathBuf {
     flag.or_else(|| environment.data.clone()).unwrap_or_else(|| PathBuf::from("data"))
 }
 
-fn members(settings: &NodeSettings) -> anyhow::Result<Vec<ServerName>> {
-    settings
-        .members
-        .iter()
-        .map(|name| ServerName::new(name).with_context(|| format!("the member `{name}`")))
-        .collect()
-}
-
 /// A list that flags or environment give wins over a pattern.
 fn peer_source(args: &ServerArgs, environment: &Environment) -> anyhow::Result<PeerSource> {
     let pattern = args.peer_domain.as_ref().or(environment.peer_domain.as_ref());
@@ -110,6 +102,10 @@ pub fn server(args: &ServerArgs, environment: &Environment) -> anyhow::Result<()
     let peers = peer_source(args, environment)?;
     let peer_listen =
         args.peer_listen.or(environment.peer_listen).unwrap_or(ListenAddress::everywhere(ports::PEER));
+    let mut members = server::server_names(&settings.members)?;
+    if members.is_empty() {
+        members.push(name.clone());
+    }
     let spec = &settings.spec;
     let limits = Limits {
         bytes: usize::try_from(spec.limits.request_bytes).unwrap_or(usize::MAX),
@@ -120,7 +116,13 @@ pub fn server(args: &ServerArgs, environment: &Environment) -> anyhow::Result<()
         let replica = ReplicaSettings {
             name,
             boot: context.boot,
-            members: u32::try_from(settings.members.len().max(1)).unwrap_or(u32::MAX),
+            members,
+            durability: match spec.durability {
+                Durability::Local => papo_replica::Durability::Local,
+                Durability::Majority => papo_replica::Durability::Majority,
+                Durability::All => papo_replica::Durability::All,
+            },
+            write_deadline: spec.broker.server_deadline(),
             login_policy: match spec.login_policy {
                 LoginPolicy::Idempotent => papo_replica::LoginPolicy::Idempotent,
                 LoginPolicy::Unique => papo_replica::LoginPolicy::Unique,
@@ -137,7 +139,6 @@ pub fn server(args: &ServerArgs, environment: &Environment) -> anyhow::Result<()
             brokers: first(&args.broker, &environment.brokers, &[]),
             proxies: first(&args.proxy, &environment.proxies_to_publish, &[]),
             reference: args.reference.clone().or_else(|| environment.reference.clone()),
-            members: settings.members.clone(),
             peers,
             heartbeat: spec.reference.heartbeat(),
             replica,
@@ -214,7 +215,7 @@ pub fn reference(args: &ReferenceArgs, environment: &Environment) -> anyhow::Res
         listen: sockets(&args.listen, &environment.listen, &[ports::REF, ports::REF_ALIAS]),
         http: http(&args.common, environment),
         data: data(args.data.clone(), environment),
-        members: members(&settings)?,
+        members: server::server_names(&settings.members)?,
         expiry: settings.spec.reference.expiry(),
         list_as_map: settings.spec.compat.list_as_map,
     };

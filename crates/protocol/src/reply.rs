@@ -152,7 +152,7 @@ pub enum Reply {
         entries: Vec<HistoryEntry>,
         /// Whether older ones were left out already; said too when the writer leaves some out.
         truncated: bool,
-        /// `papo_cursor`, once cursors exist.
+        /// `papo_cursor`.
         cursor: Option<Bytes>,
         /// `more`: whether asking on from the cursor gives more at once.
         more: bool,
@@ -189,7 +189,7 @@ mod refusal;
 mod write;
 
 pub use refusal::write_refusal_for;
-pub use write::write_reply;
+pub use write::{history_entry_bytes, write_reply};
 pub(crate) use write::{message_fields, message_timestamp};
 
 #[cfg(test)]

@@ -91,7 +91,7 @@ pub enum Call {
         scope: HistoryScope,
         /// Which reply is expected.
         shape: HistoryShape,
-        /// `papo_cursor`, opaque; read from part 4 on.
+        /// `papo_cursor` or `cursor`, opaque; the empty one stands before the first message.
         cursor: Option<Bytes>,
         /// At most so many of the newest; `None` = as many as fit.
         limit: Option<usize>,
@@ -225,7 +225,7 @@ fn either_scope(fields: &Fields<'_>) -> Result<HistoryScope, Refusal> {
 }
 
 fn read_history(fields: &Fields<'_>, scope: HistoryScope, shape: HistoryShape) -> Result<Call, Refusal> {
-    let cursor = fields.find(&["papo_cursor"]).map(read_cursor).transpose()?;
+    let cursor = fields.find(&["papo_cursor", "cursor"]).map(read_cursor).transpose()?;
     let limit = fields.find(&["limit"]).and_then(Value::to_u64).and_then(|limit| usize::try_from(limit).ok());
     Ok(Call::History { scope, shape, cursor, limit })
 }

@@ -11,6 +11,19 @@ pub(crate) const ABSENCE_WAIT: Duration = Duration::from_millis(300);
 /// How long a request waits for the write that its session has seen (design, "Broker": up to 1 s).
 pub(crate) const SESSION_WAIT: Duration = Duration::from_secs(1);
 
+/// How long a reader waits for a server to show what its cursor covers (design, "History": at most 3 s). Less than a broker's
+/// deadline for one server (3 s), so that the answer comes before the request goes to the next.
+pub(crate) const CURSOR_WAIT: Duration = Duration::from_millis(2500);
+/// For how long a new boot asks the other members before it serves without having heard a majority (design, "History").
+pub(crate) const START_WAIT: Duration = Duration::from_secs(5);
+/// A member without a link for so long is suspected: what it may not have published is published by others. As long as a dead
+/// peer takes to be noticed (design, "Broker": beats).
+pub(crate) const SUSPECT_AFTER: Duration = Duration::from_secs(3);
+/// What an origin wrote so lately is published again when it starts or is suspected (design, "Publishing").
+pub(crate) const REPUBLISH_AT_START_WITHIN: Duration = Duration::from_secs(10);
+/// What is shown is stored with the next batch, and by itself at most so often.
+pub(crate) const SHOWN_STORE_INTERVAL: Duration = Duration::from_secs(1);
+
 /// A retry publishes again what another process wrote so lately: longer than a broker's deadline for redispatches (10 s), well
 /// under a proxy's memory of identities (60 s), clocks askew included.
 pub(crate) const REPUBLISH_WITHIN: Duration = Duration::from_secs(30);
@@ -23,6 +36,10 @@ pub(crate) const WAITING_BYTES_MAX: usize = 64 << 20;
 pub(crate) const BATCH_OPS_MAX: usize = 16_384;
 /// Their bytes.
 pub(crate) const BATCH_BYTES_MAX: usize = 16 << 20;
+/// Own operations stored and not yet shown; further writes go elsewhere.
+pub(crate) const UNCONFIRMED_MAX: usize = 16_384;
+/// Bytes of operations pushed to a peer and not yet on its disk. Beyond, it is left to pull.
+pub(crate) const PUSHED_BYTES_MAX: usize = 8 << 20;
 /// Direct connections whose session is remembered.
 pub(crate) const SESSIONS_MAX: usize = 65_536;
 /// Links that peers opened to this server.
@@ -38,12 +55,18 @@ pub(crate) const REQUEST_BYTES_MAX: usize = 8 << 20;
 /// By how much clients may raise the Lamport clock in a second (design, "Lamport").
 pub(crate) const LAMPORT_RAISE_PER_SECOND: u64 = 1_000_000;
 
+/// Largest cursor in a reply: over four thousand server starts that wrote in one channel, at names of ordinary length.
+pub(crate) const CURSOR_BYTES_MAX: usize = 64 << 10;
+/// Of a page's reply, what is not messages: the envelope, and the cursor twice, as base64.
+pub(crate) const PAGE_RESERVE_BYTES: usize = 256 << 10;
+
 /// Bytes of text gathered for one list reply, so that a long history costs no more than what can be sent; the writer of the reply
 /// cuts exactly.
 pub(crate) const REPLY_ENTRIES_BYTES_MAX: usize = papo_protocol::reply::REPLY_BYTES_MAX;
 /// About what an operation costs beside its text, in memory and in a reply.
 pub(crate) const ENTRY_OVERHEAD_BYTES: usize = 256;
 
+const _: () = assert!(2 * (CURSOR_BYTES_MAX / 3 * 4) < PAGE_RESERVE_BYTES);
 const _: () = assert!(OPS_BYTES_MAX + REQUEST_BYTES_MAX < PEER_MESSAGE_BYTES_MAX);
 const _: () = assert!(ABSENCE_WAIT.as_millis() < PULL_INTERVAL.as_millis());
 const _: () = assert!(REQUEST_BYTES_MAX < BATCH_BYTES_MAX);

@@ -2,15 +2,17 @@
 //! pulling from and pushing to each other (design, sections 4 "Server", "History", "Identity and idempotence").
 //!
 //! ```text
-//! Input --> Replica::handle --> Effects        request --> validate --> Store --> Stored --> Publish, Reply, Push
+//! Input --> Replica::handle --> Effects        request --> validate --> Store --> Stored --> Push
 //!              |                               peer    --> Pull / Ops / Push ----^
-//!              +-- History (stored operations) --> State (users, channels, messages) --> exports
+//!              |                               peer    --> Have --> durable on enough disks --> shown --> Publish, Reply
+//!              +-- History (operations held; those shown) --> State (users, channels, messages) --> exports
 //! ```
 //!
 //! A [`Replica`] takes an [`Input`] and yields [`Effect`]s, which its host executes in order. This crate must not know a socket,
 //! a clock, a disk, a thread or a source of randomness: time enters as [`Now`], the boot as a setting, the disk as inputs.
 
 mod constants;
+mod cursor;
 pub mod export;
 pub mod history;
 pub mod op;
@@ -24,7 +26,7 @@ pub use constants::PEER_MESSAGE_BYTES_MAX;
 pub use history::{GapError, History};
 pub use op::{Op, OpKind};
 pub use replica::{
-    Counters, Effect, Input, LoginPolicy, Now, OpenError, Origin, PeerLink, PeerStatus, Replica,
+    Counters, Durability, Effect, Input, LoginPolicy, Now, OpenError, Origin, PeerLink, PeerStatus, Replica,
     ReplicaSettings, RequestId,
 };
 pub use state::State;

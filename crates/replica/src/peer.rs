@@ -1,46 +1,79 @@
-//! What servers say to each other. A server opens a link to each other server and asks on it; the other answers on the same link.
+//! What servers say to each other, on links that either opened.
 //!
 //! ```text
-//! asker                    answerer
-//! Hello ------------------>              first on a link, both ways: another cluster's or version's messages are ignored
-//!       <------------------ Hello
-//! Pull {have} ------------>              every second, on connecting, and at once while there is more
-//!       <------------------ Ops {more}
-//! Push {ops} ------------->              a hint after a write; what does not fit is pulled
+//! Hello -->  <-- Hello          first on a link, both ways: another cluster's messages are ignored
+//! Pull {have} -->               every second, on connecting, and at once while there is more
+//!            <-- Ops {more}
+//! Push {ops} -->                after a write; what does not fit is pulled
+//!            <-- Have           when a batch is on disk or more is shown: what changed
 //! ```
 //!
 //! A message is the version byte and MessagePack with named fields, so that fields can be added. Operations travel as the bytes
 //! of their own encoding, so that a message's size is counted exactly.
+//!
+//! Version 2 added `Have`, `shown`, and what a `Hello` says of the sender's history. A server of version 1 reads past the new
+//! fields, is sent no `Have`, and is pulled from only on links that this server opened; its own messages lack the fields, which
+//! then count as empty.
 
 use crate::constants::PEER_MESSAGE_BYTES_MAX;
 use crate::op::Op;
 use crate::vector::VersionVector;
 use bytes::{BufMut, Bytes, BytesMut};
 use papo_protocol::lamport::Lamport;
+use papo_protocol::time::UnixMillis;
 use papo_protocol::{Boot, ServerName};
 use serde::{Deserialize, Serialize};
 
-/// Version of these messages: the first byte of each.
-pub(crate) const PEER_VERSION: u8 = 1;
+/// The first byte of each message: how it is encoded.
+const ENCODING: u8 = 1;
+/// The newest version of these messages, which a `Hello` tells.
+pub(crate) const PEER_VERSION: u8 = 2;
+/// The oldest version that is understood.
+pub(crate) const PEER_VERSION_MIN: u8 = 1;
+/// From this version on a peer reads `Have`, and answers whoever opened the link.
+pub(crate) const PEER_VERSION_HAVE: u8 = 2;
+
+/// The first message on a link, both ways.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Hello {
+    /// The newest version that the sender speaks.
+    pub(crate) version: u8,
+    /// Who speaks.
+    pub(crate) name: ServerName,
+    /// Of which cluster.
+    pub(crate) cluster_id: String,
+    /// In which boot.
+    pub(crate) boot: Boot,
+    /// What the sender's history is; a server of version 1 does not say.
+    #[serde(default)]
+    pub(crate) history: Option<Facts>,
+}
+
+/// What a server that starts must know of the others' histories before it writes.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Facts {
+    /// What the sender has on disk.
+    pub(crate) have: VersionVector,
+    /// What it shows.
+    pub(crate) shown: VersionVector,
+    /// The highest Lamport value of all that.
+    pub(crate) lamport: Lamport,
+    /// When the addressed server took its newest operation that the sender holds, where the sender knows whom it addresses.
+    pub(crate) taken_at: Option<UnixMillis>,
+}
 
 /// One message between servers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum PeerMessage {
-    /// The first on a link, both ways.
-    Hello {
-        /// The newest version that the sender speaks.
-        version: u8,
-        /// Who speaks.
-        name: ServerName,
-        /// Of which cluster.
-        cluster_id: String,
-        /// In which boot.
-        boot: Boot,
-    },
+    /// The first on a link.
+    Hello(Hello),
     /// Asks for what the sender does not hold.
     Pull {
         /// What the sender has on disk.
         have: VersionVector,
+        /// What it shows.
+        #[serde(default)]
+        shown: VersionVector,
         /// At most so many bytes of operations, save a single larger one.
         limit_bytes: u64,
         /// Comes back with the answer.
@@ -56,11 +89,21 @@ pub(crate) enum PeerMessage {
         token: u64,
         /// What the sender has on disk.
         have: VersionVector,
+        /// What it shows.
+        #[serde(default)]
+        shown: VersionVector,
     },
-    /// New operations of the sender's.
+    /// New operations of the sender's, which are on its disk.
     Push {
         /// Gapless among themselves.
         ops: Vec<Bytes>,
+    },
+    /// What changed since the `Hello`, or the last of these.
+    Have {
+        /// What the sender has on disk.
+        have: VersionVector,
+        /// What it shows.
+        shown: VersionVector,
     },
 }
 
@@ -71,7 +114,7 @@ pub(crate) enum PeerError {
     #[error("a peer message has {0} bytes, at most {PEER_MESSAGE_BYTES_MAX} are read")]
     TooLarge(usize),
     /// Another version of the protocol, or no message at all.
-    #[error("a peer message starts with {0:?} for version {PEER_VERSION}")]
+    #[error("a peer message starts with {0:?}, not with {ENCODING}")]
     Version(Option<u8>),
     /// Not readable.
     #[error("a peer message is malformed")]
@@ -84,7 +127,7 @@ pub(crate) enum PeerError {
 impl PeerMessage {
     /// As bytes.
     pub(crate) fn encode(&self) -> Bytes {
-        let mut writer = BytesMut::from(&[PEER_VERSION][..]).writer();
+        let mut writer = BytesMut::from(&[ENCODING][..]).writer();
         #[expect(clippy::expect_used, reason = "writing to memory cannot fail, and all keys are texts")]
         rmp_serde::encode::write_named(&mut writer, self).expect("a peer message encodes");
         writer.into_inner().freeze()
@@ -96,7 +139,7 @@ impl PeerMessage {
             return Err(PeerError::TooLarge(bytes.len()));
         }
         match bytes.split_first() {
-            Some((&PEER_VERSION, rest)) => rmp_serde::from_slice(rest).map_err(PeerError::Malformed),
+            Some((&ENCODING, rest)) => rmp_serde::from_slice(rest).map_err(PeerError::Malformed),
             other => Err(PeerError::Version(other.map(|(version, _)| *version))),
         }
     }
@@ -121,7 +164,7 @@ pub(crate) fn decode_op(bytes: &[u8]) -> Result<Op, PeerError> {
 mod tests {
     use super::*;
     use crate::op::OpKind;
-    use papo_protocol::time::{SentTimestamp, UnixMillis};
+    use papo_protocol::time::SentTimestamp;
     use papo_protocol::{ChannelName, Dot, Identity, UserName};
     use proptest::prelude::*;
 
@@ -144,15 +187,28 @@ mod tests {
     fn messages_and_operations_survive_the_way() {
         let have = VersionVector::from(vec![(ServerName::new("server-2").unwrap(), Boot(9), 4)]);
         for message in [
-            PeerMessage::Hello {
+            PeerMessage::Hello(Hello {
                 version: PEER_VERSION,
                 name: ServerName::new("server-1").unwrap(),
                 cluster_id: "default/papo".into(),
                 boot: Boot(u64::MAX),
+                history: Some(Facts {
+                    have: have.clone(),
+                    shown: have.clone(),
+                    lamport: Lamport::new(9).unwrap(),
+                    taken_at: Some(UnixMillis(5)),
+                }),
+            }),
+            PeerMessage::Pull { have: have.clone(), shown: have.clone(), limit_bytes: 5, token: 6 },
+            PeerMessage::Ops {
+                ops: vec![encode_op(&op())],
+                more: true,
+                token: 6,
+                have: have.clone(),
+                shown: have.clone(),
             },
-            PeerMessage::Pull { have: have.clone(), limit_bytes: 5, token: 6 },
-            PeerMessage::Ops { ops: vec![encode_op(&op())], more: true, token: 6, have },
             PeerMessage::Push { ops: vec![] },
+            PeerMessage::Have { have: have.clone(), shown: have },
         ] {
             assert_eq!(PeerMessage::decode(&message.encode()).unwrap(), message);
         }
@@ -162,8 +218,8 @@ mod tests {
     #[test]
     fn other_versions_oversized_messages_and_absurd_clocks_are_errors() {
         assert!(matches!(PeerMessage::decode(&[]), Err(PeerError::Version(None))));
-        assert!(matches!(PeerMessage::decode(&[2, 0x80]), Err(PeerError::Version(Some(2)))));
-        let large = vec![PEER_VERSION; PEER_MESSAGE_BYTES_MAX + 1];
+        assert!(matches!(PeerMessage::decode(&[9, 0x80]), Err(PeerError::Version(Some(9)))));
+        let large = vec![ENCODING; PEER_MESSAGE_BYTES_MAX + 1];
         assert!(matches!(PeerMessage::decode(&large), Err(PeerError::TooLarge(_))));
         let mut absurd = op();
         absurd.lamport = rmp_serde::from_slice(&rmp_serde::to_vec(&u64::MAX).unwrap()).unwrap();
@@ -175,7 +231,7 @@ mod tests {
         #[test]
         fn no_bytes_from_a_peer_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..200), flip in any::<(usize, u8)>()) {
             let _ = decode_op(&bytes);
-            bytes.insert(0, PEER_VERSION);
+            bytes.insert(0, ENCODING);
             let _ = PeerMessage::decode(&bytes);
             let mut real = PeerMessage::Push { ops: vec![encode_op(&op())] }.encode().to_vec();
             let place = flip.0 % real.len();

@@ -2,10 +2,16 @@
 //! request through the broker it travels in the cookie, whichever server takes the next one (design, "Broker": read your
 //! writes, causal order, requests without a user); for a direct connection it stays in a bounded table here.
 //!
-//! Cookie, version 1: `version, lamport (8 bytes), flags`, then with flag 1 `boot (8), seq (8)` of the last durable write, then
-//! with flag 2 the user's name up to the end. Integers are big endian. A boot is 64 random bits, so it stands for its server.
+//! Cookie, version 2: `version, lamport (8 bytes), flags`, then with flag 1 `boot (8), seq (8)` of the last durable write, then
+//! how many writers the last read rested on (1) and `boot (8), seq (8)` of each, then with flag 2 the user's name up to the end.
+//! Integers are big endian. A boot is 64 random bits, so it stands for its server.
+//!
+//! What a read rested on is the whole shown vector of the server that served it, which fits no cookie. So it is the writers of whom
+//! that server showed something last, as many as fit: in a cluster of that many servers each one that writes. A server that shows
+//! all of these lacks at most what older boots wrote, and that was everywhere long before.
 
 use crate::constants::SESSIONS_MAX;
+use crate::history::LATEST_WRITERS;
 use bytes::{BufMut, Bytes, BytesMut};
 use papo_protocol::lamport::Lamport;
 use papo_protocol::names::NAME_BYTES_MAX;
@@ -14,21 +20,34 @@ use papo_protocol::{Boot, Dot, UserName};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-const COOKIE_VERSION: u8 = 1;
+const COOKIE_VERSION: u8 = 2;
 const HAS_WRITE: u8 = 1;
 const HAS_USER: u8 = 2;
-const _: () = assert!(1 + 8 + 1 + 8 + 8 + NAME_BYTES_MAX <= COOKIE_BYTES_MAX);
+const _: () = assert!(1 + 8 + 1 + 16 + 1 + 16 * LATEST_WRITERS + NAME_BYTES_MAX <= COOKIE_BYTES_MAX);
 
-/// A durable write, named by its boot and number.
+/// An operation that was shown, named by its boot and number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Written {
+pub(crate) struct Seen {
     pub(crate) boot: Boot,
     pub(crate) seq: u64,
 }
 
-impl From<&Dot> for Written {
+impl From<&Dot> for Seen {
     fn from(dot: &Dot) -> Self {
         Self { boot: dot.boot, seq: dot.seq }
+    }
+}
+
+impl Seen {
+    fn put(&self, bytes: &mut BytesMut) {
+        bytes.put_u64(self.boot.0);
+        bytes.put_u64(self.seq);
+    }
+
+    fn take(bytes: &[u8]) -> Result<(Self, &[u8]), BadCookie> {
+        let (boot, rest) = read_u64(bytes)?;
+        let (seq, rest) = read_u64(rest)?;
+        Ok((Self { boot: Boot(boot), seq }, rest))
     }
 }
 
@@ -37,8 +56,10 @@ impl From<&Dot> for Written {
 pub(crate) struct Session {
     /// Of the last login.
     pub(crate) user: Option<UserName>,
-    /// The last durable write: a server that does not hold it must not serve this connection.
-    pub(crate) written: Option<Written>,
+    /// The last durable write: a server that does not show it must not serve this connection.
+    pub(crate) written: Option<Seen>,
+    /// What the last read rested on; the same holds for each.
+    pub(crate) read: Vec<Seen>,
     /// The highest Lamport value that the connection was told.
     pub(crate) lamport: Lamport,
 }
@@ -49,15 +70,24 @@ pub(crate) struct Session {
 pub(crate) struct BadCookie;
 
 impl Session {
+    /// All that a server must show to serve this connection.
+    pub(crate) fn seen(&self) -> impl Iterator<Item = &Seen> {
+        self.written.iter().chain(&self.read)
+    }
+
     /// As a cookie.
     pub(crate) fn to_cookie(&self) -> Cookie {
         let mut bytes = BytesMut::new();
         bytes.put_u8(COOKIE_VERSION);
         bytes.put_u64(self.lamport.get());
         bytes.put_u8(self.written.map_or(0, |_| HAS_WRITE) | self.user.as_ref().map_or(0, |_| HAS_USER));
-        if let Some(written) = self.written {
-            bytes.put_u64(written.boot.0);
-            bytes.put_u64(written.seq);
+        let read = self.read.get(..LATEST_WRITERS).unwrap_or(&self.read);
+        if let Some(written) = &self.written {
+            written.put(&mut bytes);
+        }
+        bytes.put_u8(u8::try_from(read.len()).unwrap_or(0));
+        for seen in read {
+            seen.put(&mut bytes);
         }
         if let Some(user) = &self.user {
             bytes.put_slice(user.as_str().as_bytes());
@@ -78,17 +108,23 @@ impl Session {
         let (written, rest) = if flags & HAS_WRITE == 0 {
             (None, rest)
         } else {
-            let (boot, rest) = read_u64(rest)?;
-            let (seq, rest) = read_u64(rest)?;
-            (Some(Written { boot: Boot(boot), seq }), rest)
+            let (written, rest) = Seen::take(rest)?;
+            (Some(written), rest)
         };
+        let (&reads, mut rest) = rest.split_first().ok_or(BadCookie)?;
+        let mut read = Vec::new();
+        for _ in 0..reads {
+            let (seen, after) = Seen::take(rest)?;
+            read.push(seen);
+            rest = after;
+        }
         let user = if flags & HAS_USER == 0 {
             None
         } else {
             let text = std::str::from_utf8(rest).map_err(|_| BadCookie)?;
             Some(UserName::new(text).map_err(|_| BadCookie)?)
         };
-        Ok(Self { user, written, lamport: Lamport::new(lamport).ok_or(BadCookie)? })
+        Ok(Self { user, written, read, lamport: Lamport::new(lamport).ok_or(BadCookie)? })
     }
 }
 
@@ -135,7 +171,8 @@ mod tests {
     fn full() -> Session {
         Session {
             user: Some(UserName::new(&"u".repeat(NAME_BYTES_MAX)).unwrap()),
-            written: Some(Written { boot: Boot(u64::MAX), seq: 7 }),
+            written: Some(Seen { boot: Boot(u64::MAX), seq: 7 }),
+            read: vec![Seen { boot: Boot(3), seq: u64::MAX }; LATEST_WRITERS],
             lamport: Lamport::new(99).unwrap(),
         }
     }
@@ -146,6 +183,7 @@ mod tests {
             full(),
             Session { user: None, ..full() },
             Session { written: None, ..full() },
+            Session { read: vec![], ..full() },
             Session { lamport: Lamport::new(3).unwrap(), ..Session::default() },
         ] {
             assert_eq!(Session::from_cookie(&session.to_cookie()), Ok(session));
@@ -160,7 +198,7 @@ mod tests {
             let cut = Cookie::new(whole.as_bytes().slice(..length)).unwrap();
             assert_eq!(Session::from_cookie(&cut), Err(BadCookie), "{length}");
         }
-        let future = Cookie::new(Bytes::from_static(&[2, 0, 0])).unwrap();
+        let future = Cookie::new(Bytes::from_static(&[9, 0, 0])).unwrap();
         assert_eq!(Session::from_cookie(&future), Err(BadCookie));
     }
 

@@ -74,6 +74,30 @@ impl VersionVector {
         hasher.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
     }
 
+    /// Whether nothing is held.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Raises every entry to that of `other`, where it is lower.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        for (writer, count) in other.iter() {
+            if self.get(writer) < count {
+                self.raise(writer.clone(), count);
+            }
+        }
+    }
+
+    /// Gives an entry up, or lowers it.
+    pub(crate) fn lower(&mut self, writer: &Writer, count: u64) {
+        if count == 0 {
+            self.0.remove(writer);
+        } else if let Some(entry) = self.0.get_mut(writer) {
+            *entry = (*entry).min(count);
+        }
+    }
+
     /// Raises the entry of `writer` to `count`, if it is lower.
     pub(crate) fn raise(&mut self, writer: Writer, count: u64) {
         if count > 0 {

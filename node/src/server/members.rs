@@ -2,6 +2,7 @@
 //! the ChatCluster does, so that a new member needs no restart of the others (design, "Membership").
 
 use crate::role::Context;
+use anyhow::Context as _;
 use papo_protocol::ServerName;
 use papo_settings::{Address, NodeSettings, ports};
 use std::path::PathBuf;
@@ -50,23 +51,25 @@ impl PeerDomain {
     }
 }
 
-/// The members now and from now on: how many there are, and where the others listen.
+/// The members now and from now on, and where the others listen.
 #[derive(Debug)]
 pub struct Members {
     /// This server included.
-    pub count: watch::Receiver<u32>,
+    pub names: watch::Receiver<Vec<ServerName>>,
     /// Of the others.
     pub peers: watch::Receiver<Vec<Address>>,
 }
 
 /// Follows the members, of whom `first` are known at the start.
-pub fn follow(context: &Context, own: &ServerName, first: &[String], source: PeerSource) -> Members {
-    let (count_sender, count) = watch::channel(count_of(first));
+pub fn follow(context: &Context, own: &ServerName, first: Vec<ServerName>, source: PeerSource) -> Members {
     let (settings, domain) = match source {
-        PeerSource::Listed(peers) => return Members { count, peers: watch::channel(peers).1 },
+        PeerSource::Listed(peers) => {
+            return Members { names: watch::channel(first).1, peers: watch::channel(peers).1 };
+        }
         PeerSource::Derived { settings, domain } => (settings, domain),
     };
-    let (peers_sender, peers) = watch::channel(derive(&domain, own, first));
+    let (peers_sender, peers) = watch::channel(derive(&domain, own, &first));
+    let (names_sender, names) = watch::channel(first);
     let (own, stop) = (own.clone(), context.stop.clone());
     context.tracker.spawn(async move {
         let mut last = String::new();
@@ -79,12 +82,17 @@ pub fn follow(context: &Context, own: &ServerName, first: &[String], source: Pee
                 Ok(text) if text == last => {}
                 Ok(text) => {
                     match NodeSettings::read(&text) {
-                        Ok(new) => {
-                            if replace(&peers_sender, derive(&domain, &own, &new.members)) {
-                                tracing::info!(members = ?new.members, "membership changed");
+                        Ok(new) => match server_names(&new.members) {
+                            Ok(new) => {
+                                replace(&peers_sender, derive(&domain, &own, &new));
+                                if replace(&names_sender, new) {
+                                    tracing::info!(members = ?*names_sender.borrow(), "membership changed");
+                                }
                             }
-                            replace(&count_sender, count_of(&new.members));
-                        }
+                            Err(error) => {
+                                tracing::warn!(%error, "unreadable members: the old ones stay in force");
+                            }
+                        },
                         Err(error) => {
                             tracing::warn!(%error, "unreadable settings: the old ones stay in force");
                         }
@@ -95,7 +103,7 @@ pub fn follow(context: &Context, own: &ServerName, first: &[String], source: Pee
             }
         }
     });
-    Members { count, peers }
+    Members { names, peers }
 }
 
 /// Sends `new` if it is; says whether.
@@ -107,13 +115,18 @@ fn replace<T: PartialEq>(sender: &watch::Sender<T>, new: T) -> bool {
     })
 }
 
-fn derive(domain: &PeerDomain, own: &ServerName, members: &[String]) -> Vec<Address> {
-    let others = members.iter().filter(|member| member.as_str() != own.as_str());
-    others.filter_map(|member| domain.address(member)).collect()
+fn derive(domain: &PeerDomain, own: &ServerName, members: &[ServerName]) -> Vec<Address> {
+    let others = members.iter().filter(|member| *member != own);
+    others.filter_map(|member| domain.address(member.as_str())).collect()
 }
 
-fn count_of(members: &[String]) -> u32 {
-    u32::try_from(members.len().max(1)).unwrap_or(u32::MAX)
+/// The members of the settings by their names.
+///
+/// # Errors
+/// When one is no name of a server.
+pub fn server_names(members: &[String]) -> anyhow::Result<Vec<ServerName>> {
+    let name = |member: &String| ServerName::new(member).with_context(|| format!("member `{member}`"));
+    members.iter().map(name).collect()
 }
 
 #[cfg(test)]
@@ -124,7 +137,7 @@ mod tests {
     fn a_server_derives_its_peers_from_the_members() {
         let domain: PeerDomain = "papo-server-{n}.papo-server-peers.default.svc".parse().unwrap();
         let own = ServerName::new("server-2").unwrap();
-        let members = ["server-1", "server-2", "server-3"].map(str::to_owned);
+        let members = ["server-1", "server-2", "server-3"].map(|name| ServerName::new(name).unwrap());
         let peers: Vec<String> = derive(&domain, &own, &members).iter().map(ToString::to_string).collect();
         assert_eq!(
             peers,

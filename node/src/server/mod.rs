@@ -15,7 +15,7 @@ use crate::role::{self, Context, now};
 use crate::storage::{Opened, Outcome, Storage};
 use crate::targets;
 use anyhow::Context as _;
-pub use members::PeerSource;
+pub use members::{PeerSource, server_names};
 use papo_protocol::ServerName;
 use papo_replica::{Effect, Input, Replica, ReplicaSettings};
 use papo_settings::Address;
@@ -52,8 +52,6 @@ pub struct ServerOptions {
     pub proxies: Vec<Address>,
     /// The reference service.
     pub reference: Option<Address>,
-    /// The members of the cluster as they are at the start.
-    pub members: Vec<String>,
     /// Where the other servers' addresses come from.
     pub peers: PeerSource,
     /// Between heartbeats to the reference service.
@@ -82,9 +80,9 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
     let (mut storage, mut outcomes, mut replica) =
         tokio::task::spawn_blocking(move || open(&data, replica_settings))
             .await
-            .context("reading the history")??;
+            .context("opening the data folder")??;
     tracing::info!(server = %name, operations = replica.history().len(), "history read");
-    let mut members = members::follow(&context, &name, &options.members, options.peers);
+    let mut members = members::follow(&context, &name, options.replica.members.clone(), options.peers);
 
     let receives = role::request_receives(options.replica.limits.bytes);
     let (mut direct, direct_handle) = Endpoint::new(context.plain_endpoint(SocketType::Rep, receives));
@@ -146,7 +144,11 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
                 None
             }
             () = tokio::time::sleep(wait) => { replica.tick(now(), &mut effects); None }
-            Ok(()) = members.count.changed() => Some(Input::Members { count: *members.count.borrow_and_update() }),
+            Ok(()) = members.names.changed() => {
+                let names = members.names.borrow_and_update().clone();
+                // One process reads one file, whose order of changes is the order of time.
+                Some(Input::Members { members: names, generation: 0 })
+            }
             _ = beat.tick() => { requests.beat(); None }
             _ = second.tick() => {
                 reference.on_second(replica.lamport());
@@ -168,7 +170,7 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
         storage.cover(replica.lamport()).await;
         for effect in effects.drain(..) {
             match effect {
-                Effect::Store { batch, ops } => storage.store(batch, ops),
+                Effect::Store { batch, ops, shown } => storage.store(batch, ops, shown),
                 Effect::Publish { topic, body, meta } => {
                     publisher.publish(now().monotonic, &topic, &body, &meta);
                 }
@@ -178,6 +180,7 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
                     }
                 }
                 Effect::Elsewhere { id } => requests.elsewhere(id),
+                Effect::Unknown { id } => requests.unknown(id),
                 Effect::ToPeer { link, bytes } => peers.send(link, bytes),
             }
         }
@@ -185,7 +188,8 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
         // one dead broker would stop a rolling update of the servers.
         let connected = (requests.brokers() > 0 || options.brokers.is_empty())
             && (publisher.connected() > 0 || options.proxies.is_empty());
-        owner.set_ready(drain_until.is_none() && connected);
+        // A server that has not caught up once would show less than its clients saw before.
+        owner.set_ready(drain_until.is_none() && connected && replica.has_caught_up());
         let done = || requests.in_flight() == 0 && replica.is_held_by_peers();
         if drain_until.is_some_and(|until| done() || now().monotonic > until) {
             break;
@@ -208,9 +212,11 @@ fn open(
     data: &Path,
     settings: ReplicaSettings,
 ) -> anyhow::Result<(Storage, UnboundedReceiver<Outcome>, Replica)> {
-    let Opened { storage, outcomes, operations, lamport_floor } =
+    let Opened { storage, outcomes, stored, lamport_floor, shown } =
         Storage::open(data, &settings.cluster_id, &settings.name)?;
-    let replica = Replica::open(settings, operations, lamport_floor, now())?;
+    let replica = stored
+        .operations(|operations| Replica::open(settings, operations, lamport_floor, &shown, now()))
+        .context("reading the history")??;
     Ok((storage, outcomes, replica))
 }
 
@@ -233,12 +239,14 @@ fn status(
         "operations": history.len(),
         "users": history.state().users().len(),
         "channels": history.state().channels().len(),
+        "shown": history.shown().iter().map(|(_, count)| count).sum::<u64>(),
+        "caughtUp": replica.has_caught_up(),
         "vector": history.vector().iter().map(|(writer, seq)| serde_json::json!({
             "server": writer.origin,
             "boot": format!("{:016x}", writer.boot.0),
             "seq": seq,
         })).collect::<Vec<_>>(),
-        "digest": history.vector().digest().to_string(),
+        "digest": history.shown().digest(),
         "peers": peers.connected(),
         "brokers": requests.brokers(),
         "proxies": publisher.connected(),

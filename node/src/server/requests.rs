@@ -179,6 +179,16 @@ impl Requests {
         }
     }
 
+    /// Tells the broker that the outcome of a write is not known. The mind says it of papo brokers' requests only.
+    pub fn unknown(&mut self, id: RequestId) {
+        match self.pending.remove(&id).map(|pending| pending.route) {
+            Some(Route::Broker { peer, key }) => self.to_broker(peer, &FromWorker::Unknown { key }),
+            Some(Route::Direct { .. } | Route::ForeignBroker { .. }) | None => {
+                tracing::error!(request = id.0, "no broker to tell that an outcome is not known");
+            }
+        }
+    }
+
     /// Tells papo's brokers that this server lives.
     pub fn beat(&self) {
         for peer in &self.papo_brokers {

@@ -4,12 +4,14 @@
 //! batch, which is group commit. An fsync error ends the process: what the kernel dropped cannot be asked for again (Rebello et
 //! al., "Can Applications Recover from fsync Failures?", ATC 2020). This module must not know what operations mean.
 
+mod error;
+mod reading;
 mod schema;
 #[cfg(test)]
 mod tests;
 mod writer;
 
 #[cfg(test)]
-pub use schema::StorageError;
-pub use schema::{open_for_reading, read_operations};
+pub use error::StorageError;
+pub use reading::Stored;
 pub use writer::{Opened, Outcome, Storage};

@@ -1,20 +1,25 @@
-//! The file: its tables, its version, and reading it whole.
+//! The file: its tables, its versions, its facts.
+//!
+//! A new version only adds, in such a way that the statements of the version before go on working: the program can be rolled back
+//! by one version, and forward again. No statement here names a column with `*`.
 
-use papo_protocol::identity::{Boot, Dot, Identity};
-use papo_protocol::lamport::Lamport;
-use papo_protocol::names::ServerName;
-use papo_protocol::time::UnixMillis;
-use papo_replica::{Op, OpKind};
+use super::error::StorageError;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The database inside a server's data folder.
 pub const FILE_NAME: &str = "history.sqlite";
-/// Schema version written to `user_version`. Migrations only add, so that version N-1 opens N's file.
-pub const SCHEMA_VERSION: i64 = 1;
+/// Schema version written to `user_version`.
+pub const SCHEMA_VERSION: i64 = 2;
 
 /// The next version only adds, so its file is readable too: a rollback by one works.
-const NEWEST_READABLE: i64 = SCHEMA_VERSION + 1;
+pub const NEWEST_READABLE: i64 = SCHEMA_VERSION + 1;
+
+/// The first version that has the table `shown`.
+const SHOWN_SINCE: i64 = 2;
+
+/// What leads from each version to the next, beginning with an empty file.
+const MIGRATIONS: [&str; 2] = [CREATE, KEEP_WHAT_IS_SHOWN];
 
 const CREATE: &str = "
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
@@ -30,77 +35,39 @@ CREATE TABLE IF NOT EXISTS operations (
 ) STRICT, WITHOUT ROWID;
 ";
 
-/// What can go wrong with the file.
-#[derive(Debug, thiserror::Error)]
-pub enum StorageError {
-    /// The folder cannot be created or written.
-    #[error("cannot use the data folder {}: choose a writable one with --data", path.display())]
-    Folder {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// Another process has it.
-    #[error("the data folder {} is in use by another papo server: stop that one or choose another with --data", path.display())]
-    InUse {
-        /// Which.
-        path: PathBuf,
-    },
-    /// A newer papo wrote the file.
-    #[error("the database {} has schema version {found}, this papo reads up to {NEWEST_READABLE}: run a newer papo", path.display())]
-    Newer {
-        /// Which file.
-        path: PathBuf,
-        /// Its version.
-        found: i64,
-    },
-    /// The folder belongs to another server or cluster.
-    #[error("the data folder {} belongs to {found}, not to {expected}: choose another with --data", path.display())]
-    Foreign {
-        /// Which.
-        path: PathBuf,
-        /// Whose it is.
-        found: String,
-        /// Who asked.
-        expected: String,
-    },
-    /// No database there.
-    #[error("no papo database at {}: name a server's data folder", path.display())]
-    Absent {
-        /// Where it was looked for.
-        path: PathBuf,
-    },
-    /// A row that no papo wrote.
-    #[error("the database holds an unreadable operation ({origin}, {seq})")]
-    Corrupt {
-        /// Its origin.
-        origin: String,
-        /// Its number.
-        seq: i64,
-    },
-    /// SQLite failed.
-    #[error("the database failed")]
-    Sqlite(#[from] rusqlite::Error),
-    /// The writer thread could not start.
-    #[error("cannot start the storage thread")]
-    Thread(#[source] std::io::Error),
-}
+/// For each writer the last operation that was shown. A program of version 1 shows all that it holds, and knows nothing of this
+/// table: what its file held is taken over here, and what it writes after a rollback the trigger adds, told by the column that
+/// it does not fill in. (No upsert: the `OR IGNORE` of the statement that fires a trigger goes for the trigger's, too.)
+const KEEP_WHAT_IS_SHOWN: &str = "
+CREATE TABLE shown (
+    origin TEXT    NOT NULL,
+    boot   INTEGER NOT NULL,
+    seq    INTEGER NOT NULL,
+    PRIMARY KEY (origin, boot)
+) STRICT, WITHOUT ROWID;
+INSERT INTO shown (origin, boot, seq) SELECT origin, boot, max(seq) FROM operations GROUP BY origin, boot;
+ALTER TABLE operations ADD COLUMN schema INTEGER NOT NULL DEFAULT 1;  -- of the program that wrote it
+CREATE TRIGGER schema_1_shows_what_it_stores AFTER INSERT ON operations WHEN NEW.schema = 1 BEGIN
+    INSERT OR IGNORE INTO shown (origin, boot, seq) VALUES (NEW.origin, NEW.boot, NEW.seq);
+    UPDATE shown SET seq = NEW.seq WHERE origin = NEW.origin AND boot = NEW.boot AND seq < NEW.seq;
+END;
+";
 
-/// Opens for the one writer, creating what is missing.
+/// Opens for the one writer, creating or migrating what is there.
 pub(super) fn open_for_writing(folder: &Path) -> Result<Connection, StorageError> {
     let path = folder.join(FILE_NAME);
-    let connection = Connection::open(&path)?;
+    let mut connection = Connection::open(&path)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
-    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if found > NEWEST_READABLE {
-        return Err(StorageError::Newer { path, found });
-    }
+    let found = version(&connection, &path)?;
     // Only then: a server whose disk is full must still open what it has.
     if found < SCHEMA_VERSION {
-        connection.execute_batch(CREATE)?;
-        connection.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+        let transaction = connection.transaction()?;
+        for migration in MIGRATIONS.iter().skip(usize::try_from(found).unwrap_or_default()) {
+            transaction.execute_batch(migration)?;
+        }
+        transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+        transaction.commit()?;
     }
     Ok(connection)
 }
@@ -109,50 +76,28 @@ pub(super) fn open_for_writing(folder: &Path) -> Result<Connection, StorageError
 ///
 /// # Errors
 /// When there is no readable database of a known version.
-pub fn open_for_reading(folder: &Path) -> Result<Connection, StorageError> {
+pub(super) fn open_for_reading(folder: &Path) -> Result<Connection, StorageError> {
     let path = folder.join(FILE_NAME);
     if !path.is_file() {
         return Err(StorageError::Absent { path });
     }
     let connection = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if found > NEWEST_READABLE {
-        return Err(StorageError::Newer { path, found });
-    }
+    version(&connection, &path)?;
     Ok(connection)
 }
 
-/// All operations, ordered by (origin, boot, seq).
-///
-/// # Errors
-/// When the file fails or holds a row that no papo wrote.
-pub fn read_operations(connection: &Connection) -> Result<Vec<Op>, StorageError> {
-    let mut statement = connection.prepare(
-        "SELECT origin, boot, seq, lamport, identity, at, kind FROM operations ORDER BY origin, boot, seq",
-    )?;
-    let mut rows = statement.query([])?;
-    let mut operations = Vec::new();
-    while let Some(row) = rows.next()? {
-        let origin: String = row.get(0)?;
-        let seq: i64 = row.get(2)?;
-        let operation = read_row(row, &origin, seq)?.ok_or(StorageError::Corrupt { origin, seq })?;
-        operations.push(operation);
+fn version(connection: &Connection, path: &Path) -> Result<i64, StorageError> {
+    let found = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if found > NEWEST_READABLE {
+        return Err(StorageError::Newer { path: path.to_owned(), found });
     }
-    Ok(operations)
+    Ok(found)
 }
 
-fn read_row(row: &rusqlite::Row<'_>, origin: &str, seq: i64) -> Result<Option<Op>, rusqlite::Error> {
-    let boot = Boot(row.get::<_, i64>(1)?.cast_unsigned());
-    let lamport = u64::try_from(row.get::<_, i64>(3)?).ok().and_then(Lamport::new);
-    let identity: [u8; 16] = row.get(4)?;
-    let at = UnixMillis(row.get(5)?);
-    let kind: Vec<u8> = row.get(6)?;
-    let (Ok(origin), Ok(seq), Some(lamport), Ok(kind)) =
-        (ServerName::new(origin), u64::try_from(seq), lamport, rmp_serde::from_slice::<OpKind>(&kind))
-    else {
-        return Ok(None);
-    };
-    Ok(Some(Op { dot: Dot { origin, boot, seq }, lamport, identity: Identity(identity), at, kind }))
+/// Whether this file says what was shown. Of an older one, all that it holds was.
+pub(super) fn keeps_what_is_shown(connection: &Connection) -> Result<bool, rusqlite::Error> {
+    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    Ok(found >= SHOWN_SINCE)
 }
 
 /// A fact, such as the cluster's id.

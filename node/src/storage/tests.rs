@@ -1,20 +1,29 @@
 //! The storage on real files.
 
-use super::{Opened, Outcome, Storage, StorageError, open_for_reading, read_operations};
+use super::{Opened, Outcome, Storage, StorageError, Stored};
 use papo_protocol::identity::{Boot, Dot, Identity};
 use papo_protocol::lamport::Lamport;
 use papo_protocol::names::{ChannelName, ServerName, UserName};
 use papo_protocol::time::{SentTimestamp, UnixMillis};
-use papo_replica::{Op, OpKind};
+use papo_replica::{Op, OpKind, VersionVector};
+use rusqlite::{Connection, params};
+use std::path::Path;
 use std::sync::Arc;
+
+const CLUSTER: &str = "default/papo";
+const BOOT: Boot = Boot(u64::MAX - 1);
 
 fn server() -> ServerName {
     ServerName::new("server-1").unwrap()
 }
 
+fn open(folder: &Path) -> Result<Opened, StorageError> {
+    Storage::open(folder, CLUSTER, &server())
+}
+
 fn operation(seq: u64) -> Op {
     Op {
-        dot: Dot { origin: server(), boot: Boot(u64::MAX - 1), seq },
+        dot: Dot { origin: server(), boot: BOOT, seq },
         lamport: Lamport::new(seq * 2).unwrap(),
         identity: Identity([u8::try_from(seq).unwrap(); 16]),
         at: UnixMillis(1_700_000_000_000),
@@ -27,18 +36,55 @@ fn operation(seq: u64) -> Op {
     }
 }
 
+fn shared(operations: &[Op]) -> Vec<Arc<Op>> {
+    operations.iter().cloned().map(Arc::new).collect()
+}
+
+fn shown(entries: &[(&str, Boot, u64)]) -> VersionVector {
+    let entry = |(origin, boot, seq): &(&str, Boot, u64)| (ServerName::new(*origin).unwrap(), *boot, *seq);
+    VersionVector::from(entries.iter().map(entry).collect::<Vec<_>>())
+}
+
+async fn store(opened: &mut Opened, batch: u64, operations: &[Op], shown: Option<VersionVector>) {
+    opened.storage.store(batch, shared(operations), shown);
+    assert_eq!(opened.outcomes.recv().await, Some(Outcome::Stored(batch)));
+}
+
+fn read(stored: &Stored) -> Vec<Op> {
+    stored.operations(|operations| operations.collect()).unwrap()
+}
+
 #[tokio::test]
 async fn i03_operations_survive_a_restart_in_order() {
     let folder = tempfile::tempdir().unwrap();
     let written: Vec<Op> = (1..=3).map(operation).collect();
     {
-        let mut opened = Storage::open(folder.path(), "default/papo", &server()).unwrap();
-        opened.storage.store(7, written.iter().cloned().map(Arc::new).collect());
-        assert_eq!(opened.outcomes.recv().await, Some(Outcome::Stored(7)));
-        assert_eq!(read_operations(&open_for_reading(folder.path()).unwrap()).unwrap(), written);
+        let mut opened = open(folder.path()).unwrap();
+        store(&mut opened, 7, &written, None).await;
+        assert_eq!(read(&Stored::open(folder.path()).unwrap()), written, "beside the live server");
     }
-    let Opened { operations, .. } = Storage::open(folder.path(), "default/papo", &server()).unwrap();
-    assert_eq!(operations, written);
+    assert_eq!(read(&open(folder.path()).unwrap().stored), written);
+}
+
+#[tokio::test]
+async fn what_is_shown_survives_a_restart_as_it_was_last_stored() {
+    let folder = tempfile::tempdir().unwrap();
+    let [first, second] = [
+        shown(&[("server-1", BOOT, 1), ("server-2", Boot(7), 3)]),
+        shown(&[("server-1", BOOT, 2), ("server-3", Boot(9), 1)]),
+    ];
+    {
+        let mut opened = open(folder.path()).unwrap();
+        assert_eq!(opened.shown, VersionVector::default(), "of a new file");
+        store(&mut opened, 1, &[operation(1), operation(2)], None).await;
+        store(&mut opened, 2, &[operation(3)], Some(first.clone())).await;
+        assert_eq!(Stored::open(folder.path()).unwrap().shown().unwrap(), first, "beside the live server");
+        store(&mut opened, 3, &[], Some(second.clone())).await;
+        store(&mut opened, 4, &[operation(4)], None).await;
+    }
+    let opened = open(folder.path()).unwrap();
+    assert_eq!(opened.shown, second);
+    assert_eq!(read(&opened.stored).len(), 4, "stored is more than shown");
 }
 
 #[tokio::test]
@@ -46,27 +92,20 @@ async fn the_lamport_ceiling_survives_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let sent = Lamport::new(5_000).unwrap();
     {
-        let mut opened = Storage::open(folder.path(), "default/papo", &server()).unwrap();
+        let mut opened = open(folder.path()).unwrap();
         opened.storage.cover(sent).await;
     }
-    let opened = Storage::open(folder.path(), "default/papo", &server()).unwrap();
-    assert!(opened.lamport_floor >= sent);
+    assert!(open(folder.path()).unwrap().lamport_floor >= sent);
 }
 
 #[test]
 fn i03_a_folder_serves_one_server_at_a_time_and_no_other() {
     let folder = tempfile::tempdir().unwrap();
-    let opened = Storage::open(folder.path(), "default/papo", &server()).unwrap();
-    assert!(matches!(
-        Storage::open(folder.path(), "default/papo", &server()),
-        Err(StorageError::InUse { .. })
-    ));
+    let opened = open(folder.path()).unwrap();
+    assert!(matches!(open(folder.path()), Err(StorageError::InUse { .. })));
     drop(opened);
     let other = ServerName::new("server-2").unwrap();
-    assert!(matches!(
-        Storage::open(folder.path(), "default/papo", &other),
-        Err(StorageError::Foreign { .. })
-    ));
+    assert!(matches!(Storage::open(folder.path(), CLUSTER, &other), Err(StorageError::Foreign { .. })));
     assert!(matches!(
         Storage::open(folder.path(), "default/outro", &server()),
         Err(StorageError::Foreign { .. })
@@ -76,12 +115,118 @@ fn i03_a_folder_serves_one_server_at_a_time_and_no_other() {
 #[test]
 fn a_file_of_a_newer_schema_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    drop(Storage::open(folder.path(), "default/papo", &server()).unwrap());
-    let connection = rusqlite::Connection::open(folder.path().join("history.sqlite")).unwrap();
+    drop(open(folder.path()).unwrap());
+    let connection = Connection::open(folder.path().join("history.sqlite")).unwrap();
     connection.pragma_update(None, "user_version", 99).unwrap();
     drop(connection);
-    assert!(matches!(
-        Storage::open(folder.path(), "default/papo", &server()),
-        Err(StorageError::Newer { found: 99, .. })
-    ));
+    assert!(matches!(open(folder.path()), Err(StorageError::Newer { found: 99, .. })));
+}
+
+/// Schema version 1 as its program wrote it: it is not to change with the code.
+mod version_1 {
+    use super::*;
+
+    pub const CREATE: &str = "
+        CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
+        CREATE TABLE IF NOT EXISTS operations (
+            origin TEXT NOT NULL, boot INTEGER NOT NULL, seq INTEGER NOT NULL, lamport INTEGER NOT NULL,
+            identity BLOB NOT NULL CHECK (length(identity) = 16), at INTEGER NOT NULL, kind BLOB NOT NULL,
+            PRIMARY KEY (origin, boot, seq)
+        ) STRICT, WITHOUT ROWID;
+        PRAGMA user_version = 1;
+        INSERT INTO facts (name, value) VALUES ('owner', 'server-1 of default/papo'), ('lamport_ceiling', 100123);";
+    /// The highest version that it opens.
+    pub const NEWEST_READABLE: i64 = 2;
+
+    pub fn open(folder: &Path) -> Connection {
+        let connection = Connection::open(folder.join("history.sqlite")).unwrap();
+        connection.pragma_update(None, "journal_mode", "WAL").unwrap();
+        connection
+    }
+
+    pub fn store(connection: &Connection, operation: &Op) {
+        connection
+            .execute(
+                "INSERT OR IGNORE INTO operations (origin, boot, seq, lamport, identity, at, kind) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                params![
+                    operation.dot.origin.as_str(),
+                    operation.dot.boot.0.cast_signed(),
+                    operation.dot.seq.cast_signed(),
+                    operation.lamport.get().cast_signed(),
+                    operation.identity.0,
+                    operation.at.0,
+                    rmp_serde::to_vec(&operation.kind).unwrap(),
+                ],
+            )
+            .unwrap();
+    }
+
+    pub fn count(connection: &Connection) -> i64 {
+        let mut statement = connection
+            .prepare("SELECT origin, boot, seq, lamport, identity, at, kind FROM operations ORDER BY origin, boot, seq")
+            .unwrap();
+        let mut rows = statement.query([]).unwrap();
+        let mut count = 0;
+        while rows.next().unwrap().is_some() {
+            count += 1;
+        }
+        count
+    }
+}
+
+#[test]
+fn a_file_of_the_oldest_schema_opens_and_all_that_it_held_was_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let written: Vec<Op> = (1..=3).map(operation).collect();
+    let old = version_1::open(folder.path());
+    old.execute_batch(version_1::CREATE).unwrap();
+    written.iter().for_each(|operation| version_1::store(&old, operation));
+    drop(old);
+
+    let held = shown(&[("server-1", BOOT, 3)]);
+    let stored = Stored::open(folder.path()).unwrap();
+    assert_eq!((read(&stored), stored.shown().unwrap()), (written.clone(), held.clone()), "for an export");
+    drop(stored);
+    for start in ["that migrates", "after that"] {
+        let opened = open(folder.path()).unwrap();
+        assert_eq!(opened.shown, held, "at the start {start}");
+        assert_eq!(opened.lamport_floor, Lamport::new(100_123).unwrap());
+        assert_eq!(read(&opened.stored), written);
+    }
+}
+
+#[tokio::test]
+async fn the_program_before_works_on_the_file_and_what_it_stores_was_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    {
+        let mut opened = open(folder.path()).unwrap();
+        store(&mut opened, 1, &[operation(1), operation(2)], Some(shown(&[("server-1", BOOT, 1)]))).await;
+    }
+    let old = version_1::open(folder.path());
+    let version: i64 = old.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+    assert!(version <= version_1::NEWEST_READABLE);
+    // It holds what is stored already, pulls the rest again, and begins a boot of its own.
+    let theirs = |seq| Op { dot: Dot { boot: Boot(5), ..operation(seq).dot }, ..operation(seq) };
+    for operation in [operation(2), operation(3), theirs(1), theirs(2), theirs(2)] {
+        version_1::store(&old, &operation);
+    }
+    assert_eq!(version_1::count(&old), 5);
+    drop(old);
+
+    let opened = open(folder.path()).unwrap();
+    assert_eq!(opened.shown, shown(&[("server-1", BOOT, 3), ("server-1", Boot(5), 2)]));
+    assert_eq!(read(&opened.stored).len(), 5);
+}
+
+#[test]
+fn a_row_that_no_papo_wrote_is_an_error_and_no_shorter_history() {
+    let folder = tempfile::tempdir().unwrap();
+    let opened = open(folder.path()).unwrap();
+    let connection = Connection::open(folder.path().join("history.sqlite")).unwrap();
+    version_1::store(&connection, &operation(1));
+    connection.execute("UPDATE operations SET kind = x'c1'", []).unwrap();
+    let stored = Stored::open(folder.path()).unwrap();
+    let read = stored.operations(|operations| operations.count());
+    assert!(matches!(read, Err(StorageError::Corrupt { seq: 1, .. })));
+    drop(opened);
 }

@@ -12,6 +12,8 @@ use bytes::Bytes;
 
 /// Room kept beside lists for what is not measured with them: their own lengths, and `truncated`.
 const LIST_ROOM_BYTES: usize = 256;
+/// Inside `data`, and beside it.
+const HISTORY_COPIES: usize = 2;
 
 /// Writes a reply: `{service, data: {...}}` with `timestamp` and `clock` both inside and beside `data`, and the fields of `data`
 /// merged into the top level for flat clients.
@@ -70,7 +72,7 @@ pub fn write_reply(
                 HistoryShape::Papo | HistoryShape::Messages => &["messages"],
                 HistoryShape::Publications => &["publications"],
             };
-            fields.add(names, Out::List(room.newest(entries, 2, history_entry)));
+            fields.add(names, Out::List(room.newest(entries, HISTORY_COPIES, history_entry)));
             room.say_whether_cut(&mut fields, *truncated);
         }
         Reply::Sync { logins, channels, messages } => {
@@ -143,11 +145,25 @@ pub(crate) fn message_timestamp(entry: &HistoryEntry) -> Value {
     own.unwrap_or_else(|| TimestampStyle::Seconds.render(entry.at))
 }
 
+/// How many bytes an entry takes in a history's reply, where it is written twice.
+#[must_use]
+pub fn history_entry_bytes(entry: &HistoryEntry, encoding: Encoding) -> usize {
+    HISTORY_COPIES * (to_bytes(&history_entry(entry), encoding).len() + separator_bytes(encoding))
+}
+
 fn history_entry(entry: &HistoryEntry) -> Out<'_> {
     let mut fields = message_fields(entry);
     fields.add(&["timestamp"], message_timestamp(entry));
     fields.add(&["clock"], entry.position.lamport.get());
     Out::Map(fields)
+}
+
+/// Between the items of a list.
+fn separator_bytes(encoding: Encoding) -> usize {
+    match encoding {
+        Encoding::MessagePack => 0,
+        Encoding::Json => 1,
+    }
 }
 
 /// What is left of [`REPLY_BYTES_MAX`] for lists.
@@ -171,10 +187,7 @@ impl Room {
         copies: usize,
         write: impl Fn(&'a T) -> Out<'a>,
     ) -> Vec<Out<'a>> {
-        let separator = match self.encoding {
-            Encoding::MessagePack => 0,
-            Encoding::Json => 1,
-        };
+        let separator = separator_bytes(self.encoding);
         let mut fitting = Vec::new();
         for item in items.iter().rev() {
             let item = write(item);

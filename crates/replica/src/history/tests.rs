@@ -60,8 +60,10 @@ fn exports(history: &History) -> Vec<u8> {
 /// Feeds operations in this order again and again until none is refused for a gap.
 fn insert_all(history: &mut History, mut ops: Vec<Arc<Op>>) {
     while !ops.is_empty() {
-        ops.retain(|op| history.insert(op).is_err());
+        ops.retain(|op| history.hold(op).is_err());
     }
+    let held = history.vector();
+    history.show_all(&held);
 }
 
 proptest! {
@@ -110,8 +112,9 @@ proptest! {
         prop_assert_eq!(missing.len(), ops.len() - split);
         prop_assert_eq!(missing.len() as u64, have.missing_from(&whole.vector()));
         for op in &missing {
-            prop_assert_eq!(part.insert(op), Ok(()), "what is missing comes without gaps");
+            prop_assert_eq!(part.hold(op), Ok(()), "what is missing comes without gaps");
         }
+        part.show_all(&whole.vector());
         prop_assert_eq!(part.vector(), whole.vector());
         prop_assert_eq!(exports(&part), exports(&whole));
         prop_assert_eq!(part.missing_from(&whole.vector()).count(), 0);
@@ -130,8 +133,10 @@ fn an_operation_after_a_gap_is_refused_and_changes_nothing() {
         })
     };
     let mut history = History::default();
-    history.insert(&op(1)).unwrap();
-    assert_eq!(history.insert(&op(3)).unwrap_err().missing.seq, 2);
+    history.hold(&op(1)).unwrap();
+    assert_eq!(history.hold(&op(3)).unwrap_err().missing.seq, 2);
     assert_eq!(history.len(), 1);
-    assert!(history.holds(Boot(7), 1) && !history.holds(Boot(7), 2) && !history.holds(Boot(8), 1));
+    assert!(!history.shows(Boot(7), 1), "held is not shown");
+    history.show(&Writer { origin: ServerName::new("server-1").unwrap(), boot: Boot(7) }, 5);
+    assert!(history.shows(Boot(7), 1) && !history.shows(Boot(7), 2) && !history.shows(Boot(8), 1));
 }

@@ -1,11 +1,12 @@
 //! What leaves for clients: publications, replies, and `elsewhere`.
 
+use super::confirming::is_within;
 use super::counters::Outcome;
 use super::requests::{Caller, Client};
 use super::{Effect, Now, Replica};
 use crate::constants::REPUBLISH_WITHIN;
 use crate::op::{Op, OpKind};
-use crate::session::Session;
+use crate::session::{Seen, Session};
 use papo_protocol::UserName;
 use papo_protocol::codec::Encoding;
 use papo_protocol::publication::{PublicationKind, PublicationMeta, write_publication};
@@ -13,7 +14,7 @@ use papo_protocol::reply::{Code, Durable, Receipt, Refusal, Reply, write_reply};
 use papo_protocol::worker_link::Cookie;
 
 impl Replica {
-    /// Publishes what is stored, unless the channel froze. A twin that stands for it may have been published by its own server, or
+    /// Publishes what is shown, unless the channel froze. A twin that stands for it may have been published by its own server, or
     /// that server may have died before: proxies drop what they have sent, so once too often is right and once too few is not.
     /// Always in MessagePack, whatever the author speaks: one reader's encoding must not depend on another's.
     pub(super) fn publish(&mut self, op: &Op, effects: &mut Vec<Effect>) {
@@ -35,20 +36,20 @@ impl Replica {
     /// A retry found what another process wrote: it asks again because the first did not answer, and so may not have published
     /// either. Later than [`REPUBLISH_WITHIN`] a proxy may have forgotten the identity, and would send a double.
     pub(super) fn publish_for_another(&mut self, now: Now, op: &Op, effects: &mut Vec<Effect>) {
-        let age = now.unix.0.saturating_sub(op.at.0);
-        if op.dot.boot != self.settings.boot
-            && u128::try_from(age).is_ok_and(|age| age <= REPUBLISH_WITHIN.as_millis())
-        {
+        if op.dot.boot != self.settings.boot && is_within(now, op.at, REPUBLISH_WITHIN) {
             self.publish(op, effects);
         }
     }
 
-    /// Says that this operation is stored, to the client that asked for it first or again.
+    /// Says that this operation is durable, to the client that asked for it first or again.
     pub(super) fn answer_write(&mut self, now: Now, mut client: Client, op: &Op, effects: &mut Vec<Effect>) {
         let receipt = Receipt {
             message_id: op.identity,
             position: op.position(),
-            durable: Durable { fsynced: 1, of: self.settings.members },
+            durable: Durable {
+                fsynced: u32::try_from(self.disks_with(op)).unwrap_or(u32::MAX),
+                of: u32::try_from(self.settings.members.len()).unwrap_or(u32::MAX),
+            },
         };
         let (user, reply) = match &op.kind {
             OpKind::Login { user } => (Some(user), Reply::Success(Some(receipt))),
@@ -60,6 +61,13 @@ impl Replica {
             session.user = user.cloned().or_else(|| session.user.take());
         }
         self.answer(now, client, &reply, effects);
+    }
+
+    /// What a client reads here, another server must show too before it serves this client.
+    pub(super) fn note_read(&mut self, client: &mut Client) {
+        if let Caller::Broker { session, .. } = &mut client.caller {
+            session.read = self.history.latest_shown().map(|(boot, seq)| Seen { boot, seq }).collect();
+        }
     }
 
     /// Nothing was appended: the broker tries another server, a direct client is told to.

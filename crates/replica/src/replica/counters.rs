@@ -11,6 +11,8 @@ pub(super) enum Outcome {
     Erro,
     /// Sent on to another server.
     Elsewhere,
+    /// Stored here, and not known to be on enough disks.
+    Unknown,
 }
 
 impl Outcome {
@@ -19,6 +21,7 @@ impl Outcome {
             Self::Ok => "ok",
             Self::Erro => "erro",
             Self::Elsewhere => "elsewhere",
+            Self::Unknown => "unknown",
         }
     }
 }
@@ -54,7 +57,7 @@ impl Counters {
     }
 
     /// Requests by service and outcome. The service is one of a fixed list; `other` for one that is none of ours, `invalid` for what
-    /// was not understood. The outcome is `ok`, `erro` or `elsewhere`.
+    /// was not understood. The outcome is `ok`, `erro`, `elsewhere` or `unknown`.
     pub fn requests(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
         self.requests.iter().map(|((service, outcome), count)| (*service, outcome.as_str(), *count))
     }

@@ -1,12 +1,16 @@
 //! One server's mind. An [`Input`] enters [`Replica::handle`], [`Effect`]s come out, which the host executes in order; time is an
 //! argument, and [`Replica::next_tick`] says when to call [`Replica::tick`] at the latest.
 //!
-//! `requests` judges what clients ask, `reading` and `answers` make what they get, `waiting` holds the requests that cannot be decided yet, `storage` groups operations into batches
-//! for the disk, `replication` exchanges operations with the peers. None of them knows a socket or a disk.
+//! `requests` judges what clients ask, `reading` and `answers` make what they get, `waiting` holds the requests that cannot be
+//! decided yet, `storage` groups operations into batches for the disk, `replication` exchanges operations with the `peers`,
+//! `durability` decides what is shown, and `confirming` has it published and answered. None of them knows a socket or a disk.
 
 mod allowance;
 mod answers;
+mod confirming;
 mod counters;
+mod durability;
+mod peers;
 mod reading;
 mod replication;
 mod requests;
@@ -16,6 +20,7 @@ mod tests;
 mod waiting;
 
 pub use counters::Counters;
+pub use durability::Durability;
 pub use replication::PeerStatus;
 
 use crate::constants::REQUEST_BYTES_MAX;
@@ -25,13 +30,16 @@ use crate::session::Sessions;
 use crate::vector::{VersionVector, Writer};
 use allowance::RaiseAllowance;
 use bytes::Bytes;
+use confirming::Unconfirmed;
 use papo_protocol::lamport::{Lamport, LamportClock};
 use papo_protocol::publication::PublicationMeta;
 use papo_protocol::reply::Compat;
+use papo_protocol::time::UnixMillis;
 pub use papo_protocol::time::Now;
 use papo_protocol::worker_link::Cookie;
 use papo_protocol::{Boot, Limits, RequestKey, ServerName};
-use replication::Peers;
+use peers::Peers;
+use replication::News;
 use std::sync::Arc;
 use std::time::Duration;
 use storage::Storage;
@@ -54,8 +62,12 @@ pub struct ReplicaSettings {
     pub name: ServerName,
     /// 64 random bits, new at each start.
     pub boot: Boot,
-    /// How many servers the cluster has: what `durable.of` says.
-    pub members: u32,
+    /// The servers of the cluster, this one included: whose disks count.
+    pub members: Vec<ServerName>,
+    /// On how many of their disks a write must be before it is acknowledged.
+    pub durability: Durability,
+    /// How long a client waits for that before it is told that the outcome is not known.
+    pub write_deadline: Duration,
     /// What a repeated login is.
     pub login_policy: LoginPolicy,
     /// Variants of the replies.
@@ -99,7 +111,7 @@ pub enum Origin {
 /// What happens to a replica.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input {
-    /// A client asks. It is answered by exactly one [`Effect::Reply`] or [`Effect::Elsewhere`].
+    /// A client asks. It is answered by exactly one [`Effect::Reply`], [`Effect::Elsewhere`] or [`Effect::Unknown`].
     Request {
         /// Comes back with the answer.
         id: RequestId,
@@ -140,10 +152,12 @@ pub enum Input {
         /// Which.
         batch: u64,
     },
-    /// The cluster has so many members from now on.
+    /// The cluster has these members from now on.
     Members {
         /// This server included.
-        count: u32,
+        members: Vec<ServerName>,
+        /// Counts the changes: an older list than the one in force changes nothing.
+        generation: u64,
     },
     /// The server is about to stop: writes through the broker go elsewhere from now on.
     Drain,
@@ -166,12 +180,19 @@ pub enum Effect {
         /// Which request.
         id: RequestId,
     },
+    /// Tell the broker that the outcome of a write is not known: it is stored here, and may not be on enough disks.
+    Unknown {
+        /// Which request.
+        id: RequestId,
+    },
     /// Write a batch to disk, all or nothing, and answer [`Input::Stored`] or [`Input::StorageFull`]. One is under way at a time.
     Store {
         /// Its number.
         batch: u64,
-        /// Its operations.
+        /// Its operations; none when only what is shown has changed.
         ops: Vec<Arc<Op>>,
+        /// What is shown, in place of what was stored before; `None` while that is the same.
+        shown: Option<VersionVector>,
     },
     /// Publish to the proxies.
     Publish {
@@ -220,13 +241,27 @@ pub struct Replica {
     sessions: Sessions,
     peers: Peers,
     waiting: Vec<Waiting>,
+    unconfirmed: Unconfirmed,
+    /// What the peers have not been told yet.
+    news: News,
+    /// Whether the disk has what is shown now, or gets it with the batch under way; and when it last got it.
+    shown_is_stored: bool,
+    shown_stored_at: Duration,
+    started: Duration,
+    /// Nothing was done yet since the start.
+    first_tick: bool,
+    /// Once since the start everything that a majority of the members had was here.
+    has_caught_up: bool,
+    /// When this server took its newest operation, in this boot or an earlier one.
+    last_taken_at: Option<UnixMillis>,
+    generation: u64,
     /// What was held when the server was told to stop; `None` until then.
     draining: Option<VersionVector>,
     counters: Counters,
 }
 
 impl Replica {
-    /// Starts from what is stored, given in any order. The Lamport clock starts at `lamport_floor` (the persisted ceiling) or at
+    /// Starts from what is stored, given in any order, of which `shown` was shown. The Lamport clock starts at `lamport_floor` (the persisted ceiling) or at
     /// the highest value stored, whichever is higher.
     ///
     /// # Errors
@@ -235,14 +270,16 @@ impl Replica {
         settings: ReplicaSettings,
         stored: impl IntoIterator<Item = Op>,
         lamport_floor: Lamport,
+        shown: &VersionVector,
         now: Now,
     ) -> Result<Self, OpenError> {
         if settings.limits.bytes > REQUEST_BYTES_MAX {
             return Err(OpenError::LimitTooLarge { limit: settings.limits.bytes });
         }
-        let history = History::from_operations(stored)?;
+        let history = History::restore(stored, shown)?;
         let lamport = lamport_floor.max(history.highest());
-        Ok(Self {
+        let last_taken_at = history.last_taken_at(&settings.name);
+        let mut replica = Self {
             writer: Writer { origin: settings.name.clone(), boot: settings.boot },
             clock: LamportClock::starting_at(lamport),
             last_appended: lamport,
@@ -252,13 +289,31 @@ impl Replica {
             sessions: Sessions::default(),
             peers: Peers::new(now.monotonic),
             waiting: Vec::new(),
+            unconfirmed: Unconfirmed::default(),
+            news: News::default(),
+            shown_is_stored: true,
+            shown_stored_at: now.monotonic,
+            started: now.monotonic,
+            first_tick: true,
+            has_caught_up: false,
+            last_taken_at,
+            generation: 0,
             draining: None,
             counters: Counters::default(),
             settings,
-        })
+        };
+        replica.note_absences(now);
+        replica.note_caught_up();
+        Ok(replica)
     }
 
-    /// What is stored here, and what it amounts to.
+    /// Whether this server has had, once since its start, everything that a majority of the members had: clients may come.
+    #[must_use]
+    pub fn has_caught_up(&self) -> bool {
+        self.has_caught_up
+    }
+
+    /// What is held and shown here, and what it amounts to.
     #[must_use]
     pub fn history(&self) -> &History {
         &self.history
@@ -276,43 +331,69 @@ impl Replica {
         self.clock.now()
     }
 
-    /// Requests that wait for peers, for the disk, or for a write that their session has seen.
+    /// Requests that wait for peers, for disks, or for what their session has seen.
     #[must_use]
     pub fn requests_waiting(&self) -> usize {
-        self.waiting.len()
+        self.waiting.len() + self.unconfirmed.waiting()
     }
 
     /// Takes an input and appends what must be done.
     pub fn handle(&mut self, now: Now, input: Input, effects: &mut Vec<Effect>) {
         match input {
-            Input::Request { id, from, body } => self.on_request(now, id, from, &body, effects),
-            Input::SessionClosed { session } => self.sessions.close(session),
+            Input::Request { id, from, body } => {
+                // It changes nothing that anything else waits for.
+                self.on_request(now, id, from, &body, effects);
+                return self.flush(now, effects);
+            }
+            Input::SessionClosed { session } => return self.sessions.close(session),
             Input::PeerUp { link } => self.on_peer_up(link, effects),
             Input::PeerMessage { link, bytes } => self.on_peer_message(now, link, &bytes, effects),
-            Input::PeerDown { link } => self.on_peer_down(now, link, effects),
+            Input::PeerDown { link } => self.on_peer_down(now, link),
             Input::Stored { batch } => self.on_stored(now, batch, effects),
             Input::StorageFull { batch } => self.on_storage_full(now, batch, effects),
-            Input::Members { count } => self.settings.members = count,
+            Input::Members { members, generation } => self.on_members(now, members, generation),
             Input::Drain => {
                 self.draining = Some(self.history.vector());
                 // What the peers have is wanted fresh: see `is_held_by_peers`.
                 self.request_rounds(now, effects);
             }
         }
-        self.storage.flush(effects);
+        self.settle(now, effects);
     }
 
-    /// Does what time asks for: pulls, and the end of waits.
+    fn on_members(&mut self, now: Now, members: Vec<ServerName>, generation: u64) {
+        if generation < self.generation {
+            tracing::warn!(generation, own = self.generation, "ignored an older list of members");
+            return;
+        }
+        self.generation = generation;
+        self.settings.members = members;
+        self.note_absences(now);
+        self.note_caught_up();
+    }
+
+    /// Does what time asks for: pulls, what a dead server left to publish, and the end of waits.
     pub fn tick(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        self.publish_again(now, effects);
         self.pull_when_due(now, effects);
+        self.settle(now, effects);
+    }
+
+    /// Something may be durable now, or a wait be over.
+    fn settle(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        self.show_durable(now, effects);
+        self.confirm(now, effects);
         self.wake(now, effects);
-        self.storage.flush(effects);
+        self.tell_peers(effects);
+        self.flush(now, effects);
     }
 
     /// When to call [`Self::tick`] at the latest, on the monotonic clock; `None` while nothing waits for time.
     #[must_use]
     pub fn next_tick(&self) -> Option<Duration> {
-        let deadline = self.waiting.iter().filter_map(|waiting| waiting.deadline).min();
-        deadline.into_iter().chain(self.peers.next_pull()).min()
+        let waits = self.waiting.iter().map(|waiting| waiting.deadline);
+        let others = [self.unconfirmed.next_deadline(), self.shown_is_due(), self.peers.next_tick()];
+        let first = self.first_tick.then_some(self.started);
+        waits.chain(others.into_iter().flatten()).chain(first).min()
     }
 }

@@ -1,10 +1,16 @@
-//! Histories as replies: functions of what is stored.
+//! Histories as replies: functions of what is shown.
 
-use crate::constants::{ENTRY_OVERHEAD_BYTES, REPLY_ENTRIES_BYTES_MAX};
-use crate::history::History;
+use crate::constants::{
+    CURSOR_BYTES_MAX, ENTRY_OVERHEAD_BYTES, PAGE_RESERVE_BYTES, REPLY_ENTRIES_BYTES_MAX,
+};
+use crate::cursor::write_cursor;
+use crate::history::{Fit, History};
 use crate::op::{Op, OpKind};
-use papo_protocol::reply::{HistoryEntry, Reply};
-use papo_protocol::request::HistoryShape;
+use crate::vector::VersionVector;
+use bytes::Bytes;
+use papo_protocol::codec::Encoding;
+use papo_protocol::reply::{HistoryEntry, REPLY_BYTES_MAX, Reply, history_entry_bytes};
+use papo_protocol::request::{HistoryScope, HistoryShape};
 use papo_protocol::time::UnixMillis;
 use std::sync::Arc;
 
@@ -35,18 +41,71 @@ fn within_reply<'a>(newest_first: impl Iterator<Item = &'a Arc<Op>>) -> impl Ite
     })
 }
 
-/// The newest messages that fit the limit and the reply, oldest first.
-pub(super) fn history_reply<'a>(
-    shape: HistoryShape,
-    messages: impl DoubleEndedIterator<Item = &'a Arc<Op>>,
-    limit: Option<usize>,
-) -> Reply {
-    let mut newest_first = messages.rev().peekable();
-    let mut entries: Vec<HistoryEntry> = within_reply(newest_first.by_ref())
-        .take(limit.unwrap_or(usize::MAX))
-        .filter_map(|op| op.to_history_entry())
-        .collect();
-    entries.reverse();
-    let truncated = newest_first.peek().is_some();
-    Reply::History { shape, entries, truncated, cursor: None, more: false }
+/// Who reads a history, and how.
+pub(super) struct Reader<'a> {
+    pub(super) history: &'a History,
+    pub(super) cluster_id: &'a str,
+    pub(super) encoding: Encoding,
+    pub(super) scope: &'a HistoryScope,
+    pub(super) shape: HistoryShape,
+    pub(super) limit: Option<usize>,
 }
+
+impl Reader<'_> {
+    /// The newest messages that fit the limit and the reply, oldest first, and a cursor that stands after all of them.
+    pub(super) fn newest(&self) -> Reply {
+        let state = self.history.state();
+        match self.scope {
+            HistoryScope::Channel(channel) => self.newest_of(state.posts(channel)),
+            HistoryScope::User(user) => self.newest_of(state.direct_messages(user)),
+        }
+    }
+
+    fn newest_of<'a>(&self, messages: impl DoubleEndedIterator<Item = &'a Arc<Op>>) -> Reply {
+        let mut newest_first = messages.rev().peekable();
+        let mut entries: Vec<HistoryEntry> = within_reply(newest_first.by_ref())
+            .take(self.limit.unwrap_or(usize::MAX))
+            .filter_map(|op| op.to_history_entry())
+            .collect();
+        entries.reverse();
+        let truncated = newest_first.peek().is_some();
+        // Other services are older than cursors, and so are their clients.
+        let cursor = match self.shape {
+            HistoryShape::Papo => self.cursor(self.history.shown()),
+            HistoryShape::Publications | HistoryShape::Messages => None,
+        };
+        Reply::History { shape: self.shape, entries, truncated, cursor, more: false }
+    }
+
+    /// What follows for a reader that has `have`, oldest first, as much as fits.
+    pub(super) fn after(&self, have: &VersionVector) -> Reply {
+        let (mut entries, mut bytes) = (Vec::new(), 0);
+        let page = self.history.page_after(self.scope, have, |op| {
+            let Some(entry) = op.to_history_entry() else { return Fit::Never };
+            let entry_bytes = history_entry_bytes(&entry, self.encoding);
+            if entry_bytes > PAGE_BYTES_MAX {
+                return Fit::Never;
+            }
+            if self.limit.is_some_and(|limit| entries.len() >= limit) || bytes + entry_bytes > PAGE_BYTES_MAX {
+                return Fit::Full;
+            }
+            bytes += entry_bytes;
+            entries.push(entry);
+            Fit::Yes
+        });
+        let cursor = self.cursor(&page.reached);
+        Reply::History { shape: self.shape, entries, truncated: page.left_out, cursor, more: page.more }
+    }
+
+    /// As bytes, if they are not too many: only writers in the scope, when all the others make it too large.
+    fn cursor(&self, reached: &VersionVector) -> Option<Bytes> {
+        let write = |have: &VersionVector| {
+            let cursor = write_cursor(self.cluster_id, self.scope, have);
+            (cursor.len() <= CURSOR_BYTES_MAX).then_some(cursor)
+        };
+        write(reached).or_else(|| write(&self.history.only_in(self.scope, reached)))
+    }
+}
+
+/// Bytes of messages in a page.
+const PAGE_BYTES_MAX: usize = REPLY_BYTES_MAX - PAGE_RESERVE_BYTES;

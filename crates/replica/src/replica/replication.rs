@@ -1,24 +1,26 @@
 //! Replication: this server pulls what it lacks from each peer every second, and pushes its new operations as a hint (design,
-//! "History"). On links that we opened we ask; on links that peers opened we answer.
+//! "History"). Each tells the others what it has on disk and what it shows, as soon as that changes.
 //!
 //! Pulls go in rounds. A round is as many pulls as it takes until the peer has no more for us and all of it is on our disk; a
 //! request that must know what the peers had when it arrived waits for the end of a round that began after that.
 
+use super::peers::{Asking, Greeting, Link};
 use super::{Effect, Now, PeerLink, Replica};
 use crate::constants::{ANSWERED_LINKS_MAX, OPS_BYTES_MAX, PULL_INTERVAL, PULL_TIMEOUT};
 use crate::op::Op;
-use crate::peer::{PEER_VERSION, PeerMessage, decode_op, encode_op};
+use crate::peer::{
+    Facts, Hello, PEER_VERSION, PEER_VERSION_MIN, PeerMessage, decode_op, encode_op,
+};
 use crate::vector::{VersionVector, Writer};
 use bytes::Bytes;
 use papo_protocol::lamport::Lamport;
 use papo_protocol::{Boot, ServerName};
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::mem;
 use std::sync::Arc;
-use std::time::Duration;
 
-/// What is known of a peer that this server pulls from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What is known of a peer that this server has a link to.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerStatus<'a> {
     /// Its name.
     pub name: &'a ServerName,
@@ -26,77 +28,28 @@ pub struct PeerStatus<'a> {
     pub boot: Boot,
     /// What it last said it has on disk.
     pub have: &'a VersionVector,
+    /// What it last said it shows.
+    pub shown: &'a VersionVector,
 }
 
-/// Who is at the other end of a link.
-#[derive(Debug, PartialEq, Eq)]
-enum Greeting {
-    /// Nothing heard yet.
-    Awaited,
-    /// A server of this cluster.
-    Known { name: ServerName, boot: Boot },
-    /// Of another cluster, or of too old a version: ignored.
-    Foreign,
+/// What changed since the peers were told.
+#[derive(Debug, Default)]
+pub(super) struct News {
+    /// Writers of whom more is on disk. This boot is not among them: its operations are pushed.
+    pub(super) held: BTreeSet<Writer>,
+    /// Writers of whom more is shown.
+    pub(super) shown: BTreeSet<Writer>,
 }
 
-/// The pull that a peer has not answered yet.
-#[derive(Debug)]
-struct Asking {
-    token: u64,
-    since: Duration,
-}
-
-/// A link that we opened.
-#[derive(Debug)]
-struct AskedPeer {
-    greeting: Greeting,
-    have: VersionVector,
-    /// Rounds begun and finished; one runs while they differ.
-    begun: u64,
-    finished: u64,
-    /// Whether another round begins as soon as this one is finished.
-    again: bool,
-    asking: Option<Asking>,
-}
-
-impl AskedPeer {
-    fn is_up(&self) -> bool {
-        matches!(self.greeting, Greeting::Known { .. })
-    }
-
-    fn is_running(&self) -> bool {
-        self.begun > self.finished
-    }
-}
-
-/// All links.
-#[derive(Debug)]
-pub(super) struct Peers {
-    asked: BTreeMap<PeerLink, AskedPeer>,
-    answered: BTreeMap<PeerLink, Greeting>,
-    next_pull: Duration,
-    last_token: u64,
-}
-
-impl Peers {
-    pub(super) fn new(now: Duration) -> Self {
-        Self {
-            asked: BTreeMap::new(),
-            answered: BTreeMap::new(),
-            next_pull: now + PULL_INTERVAL,
-            last_token: 0,
-        }
-    }
-
-    /// When the next regular pull is due.
-    pub(super) fn next_pull(&self) -> Option<Duration> {
-        (!self.asked.is_empty()).then_some(self.next_pull)
-    }
-
-    /// Whether this round is over, by its end or the link's.
-    pub(super) fn has_finished(&self, link: PeerLink, round: u64) -> bool {
-        self.asked.get(&link).is_none_or(|peer| peer.finished >= round)
-    }
+/// How a pull ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pulled {
+    /// The peer has more.
+    More,
+    /// All that the peer had is here.
+    All,
+    /// Some of it is not.
+    Some,
 }
 
 /// What came of the operations in a message.
@@ -106,13 +59,17 @@ struct Taken {
     progress: bool,
     /// Some did not follow what is held.
     gap: bool,
+    /// The highest of each writer.
+    told: VersionVector,
 }
 
 impl Replica {
-    /// The peers that this server pulls from at the moment.
+    /// The links to peers: at most two for each, one opened by either.
     pub fn peers(&self) -> impl Iterator<Item = PeerStatus<'_>> {
-        self.peers.asked.values().filter_map(|peer| match &peer.greeting {
-            Greeting::Known { name, boot } => Some(PeerStatus { name, boot: *boot, have: &peer.have }),
+        self.peers.links.values().filter_map(|link| match &link.greeting {
+            Greeting::Known { name, boot, .. } => {
+                Some(PeerStatus { name, boot: *boot, have: &link.have, shown: &link.shown })
+            }
             Greeting::Awaited | Greeting::Foreign => None,
         })
     }
@@ -124,37 +81,42 @@ impl Replica {
     pub fn is_held_by_peers(&self) -> bool {
         let now = self.history.vector();
         let held = self.draining.as_ref().unwrap_or(&now);
-        let own = Writer { origin: self.settings.name.clone(), boot: self.settings.boot };
-        self.peers().all(|peer| peer.have.covers_all(held) && peer.have.get(&own) >= now.get(&own))
+        self.peers.names().iter().all(|name| {
+            let has = |writer: &Writer, count| self.peers.fsynced(name, writer) >= count;
+            held.iter().all(|(writer, count)| has(writer, count)) && has(&self.writer, now.get(&self.writer))
+        })
     }
 
     pub(super) fn on_peer_up(&mut self, link: PeerLink, effects: &mut Vec<Effect>) {
-        let peer = AskedPeer {
-            greeting: Greeting::Awaited,
-            have: VersionVector::default(),
-            begun: 0,
-            finished: 0,
-            again: false,
-            asking: None,
-        };
-        self.peers.asked.insert(link, peer);
-        effects.push(self.hello(link));
+        self.peers.links.insert(link, Link::new(true));
+        effects.push(self.hello(link, None));
     }
 
-    pub(super) fn on_peer_down(&mut self, now: Now, link: PeerLink, effects: &mut Vec<Effect>) {
-        self.peers.asked.remove(&link);
-        self.peers.answered.remove(&link);
-        self.wake(now, effects);
+    pub(super) fn on_peer_down(&mut self, now: Now, link: PeerLink) {
+        self.peers.links.remove(&link);
+        self.note_absences(now);
     }
 
-    fn hello(&self, link: PeerLink) -> Effect {
-        let hello = PeerMessage::Hello {
+    pub(super) fn note_absences(&mut self, now: Now) {
+        let own = &self.settings.name;
+        let others = self.settings.members.iter().filter(|name| *name != own);
+        self.peers.note_absences(now.monotonic, others);
+    }
+
+    fn hello(&self, link: PeerLink, to: Option<&ServerName>) -> Effect {
+        let hello = Hello {
             version: PEER_VERSION,
             name: self.settings.name.clone(),
             cluster_id: self.settings.cluster_id.clone(),
             boot: self.settings.boot,
+            history: Some(Facts {
+                have: self.history.vector(),
+                shown: self.history.shown().clone(),
+                lamport: self.history.highest(),
+                taken_at: to.and_then(|to| self.history.last_taken_at(to)),
+            }),
         };
-        Effect::ToPeer { link, bytes: hello.encode() }
+        Effect::ToPeer { link, bytes: PeerMessage::Hello(hello).encode() }
     }
 
     pub(super) fn on_peer_message(
@@ -172,61 +134,125 @@ impl Replica {
                 return;
             }
         };
-        let asked = self.peers.asked.get(&link).map(AskedPeer::is_up);
-        let answered =
-            self.peers.answered.get(&link).map(|greeting| matches!(greeting, Greeting::Known { .. }));
-        match (asked, answered, message) {
-            (Some(_), _, PeerMessage::Hello { version, name, cluster_id, boot }) => {
-                let greeting = self.greet(version, name, &cluster_id, boot);
-                if let Some(peer) = self.peers.asked.get_mut(&link) {
-                    peer.greeting = greeting;
-                }
-                self.request_round(now, link, effects);
+        let message = match message {
+            PeerMessage::Hello(hello) => return self.on_hello(now, link, hello, effects),
+            message => message,
+        };
+        let Some(from) = self.peers.links.get_mut(&link).filter(|link| link.name().is_some()) else {
+            self.counters.peer_messages_ignored += 1;
+            tracing::debug!(link = link.0, "ignored a message of a foreign peer, or one before its greeting");
+            return;
+        };
+        match message {
+            PeerMessage::Ops { ops, more, token, have, shown } => {
+                from.have = have;
+                self.note_shown(link, &shown);
+                self.on_ops(now, link, &ops, more, token, effects);
             }
-            (None, _, PeerMessage::Hello { version, name, cluster_id, boot }) => {
-                self.on_asker(link, version, name, &cluster_id, boot, effects);
-            }
-            (Some(true), _, PeerMessage::Ops { ops, more, token, have }) => {
-                self.on_ops(now, link, &ops, more, token, have, effects);
-            }
-            (None, Some(true), PeerMessage::Pull { have, limit_bytes, token }) => {
+            PeerMessage::Pull { have, shown, limit_bytes, token } => {
                 let answer = self.answer_pull(&have, limit_bytes, token);
+                if let Some(from) = self.peers.links.get_mut(&link) {
+                    from.have = have;
+                }
+                self.note_shown(link, &shown);
                 effects.push(Effect::ToPeer { link, bytes: answer.encode() });
             }
-            (None, Some(true), PeerMessage::Push { ops }) => self.on_push(now, link, &ops, effects),
-            (_, _, PeerMessage::Ops { .. } | PeerMessage::Pull { .. } | PeerMessage::Push { .. }) => {
-                self.counters.peer_messages_ignored += 1;
-                tracing::debug!(link = link.0, "ignored a message of a foreign peer, or one out of place");
+            PeerMessage::Have { have, shown } => {
+                from.have.merge(&have);
+                self.note_shown(link, &shown);
             }
+            PeerMessage::Push { ops } => self.on_push(now, link, &ops, effects),
+            PeerMessage::Hello(_) => {}
         }
     }
 
+    /// A peer shows this, so it was durable once, and may be shown here.
+    fn note_shown(&mut self, link: PeerLink, shown: &VersionVector) {
+        self.peers.claimed.merge(shown);
+        if let Some(link) = self.peers.links.get_mut(&link) {
+            link.shown.merge(shown);
+        }
+    }
+
+    fn on_hello(&mut self, now: Now, number: PeerLink, hello: Hello, effects: &mut Vec<Effect>) {
+        let Hello { version, name, cluster_id, boot, history } = hello;
+        let answers = !self.peers.links.get(&number).is_some_and(|link| link.dialled);
+        if answers {
+            let answered = self.peers.links.values().filter(|link| !link.dialled).count();
+            if answered >= ANSWERED_LINKS_MAX && !self.peers.links.contains_key(&number) {
+                self.counters.peer_messages_ignored += 1;
+                tracing::warn!(%name, "ignoring a peer: too many links");
+                return;
+            }
+            effects.push(self.hello(number, Some(&name)));
+        }
+        let greeting = self.greet(version, name, &cluster_id, boot);
+        let is_known = matches!(greeting, Greeting::Known { .. });
+        let mut link = Link::new(!answers);
+        link.greeting = greeting;
+        let name = link.name().cloned();
+        self.peers.links.insert(number, link);
+        let Some(name) = name.filter(|_| is_known) else { return };
+        if let Some(facts) = history {
+            self.note_facts(number, name, facts);
+        }
+        self.note_absences(now);
+        if self.peers.asked_links().contains(&number) {
+            self.request_round(now, number, effects);
+        }
+    }
+
+    /// Before this boot writes, it rises above all that the others tell it.
+    fn note_facts(&mut self, number: PeerLink, name: ServerName, facts: Facts) {
+        // A value over the largest is of no server of ours.
+        let lamport = facts.lamport.min(Lamport::MAX);
+        if lamport > self.clock.now() {
+            self.clock.on_receive(lamport);
+        }
+        self.last_taken_at = self.last_taken_at.max(facts.taken_at);
+        if self.others().any(|other| *other == name) {
+            self.peers.heard.insert(name);
+        }
+        if let Some(link) = self.peers.links.get_mut(&number) {
+            link.have = facts.have;
+        }
+        self.note_shown(number, &facts.shown);
+    }
+
     fn greet(&mut self, version: u8, name: ServerName, cluster_id: &str, boot: Boot) -> Greeting {
-        if cluster_id == self.settings.cluster_id && version >= PEER_VERSION {
-            return Greeting::Known { name, boot };
+        if cluster_id == self.settings.cluster_id && version >= PEER_VERSION_MIN {
+            return Greeting::Known { name, boot, version };
         }
         self.counters.peers_foreign += 1;
         tracing::warn!(%name, cluster_id, version, own = %self.settings.cluster_id, "ignoring a peer of another cluster or version");
         Greeting::Foreign
     }
 
-    fn on_asker(
-        &mut self,
-        link: PeerLink,
-        version: u8,
-        name: ServerName,
-        cluster_id: &str,
-        boot: Boot,
-        effects: &mut Vec<Effect>,
-    ) {
-        if self.peers.answered.len() >= ANSWERED_LINKS_MAX && !self.peers.answered.contains_key(&link) {
-            self.counters.peer_messages_ignored += 1;
-            tracing::warn!(%name, "ignoring a peer: too many links");
+    /// Tells the peers what is on disk and shown here since they were told last; what a peer has said to show itself it is not told.
+    pub(super) fn tell_peers(&mut self, effects: &mut Vec<Effect>) {
+        let news = mem::take(&mut self.news);
+        if news.held.is_empty() && news.shown.is_empty() {
             return;
         }
-        let greeting = self.greet(version, name, cluster_id, boot);
-        self.peers.answered.insert(link, greeting);
-        effects.push(self.hello(link));
+        let mut have = VersionVector::default();
+        for writer in news.held {
+            let count = self.history.count(&writer);
+            have.raise(writer, count);
+        }
+        for name in self.peers.names() {
+            let Some(link) = self.peers.link_to_tell(&name) else { continue };
+            let mut shown = VersionVector::default();
+            for writer in &news.shown {
+                let count = self.history.shown().get(writer);
+                if !self.peers.links_to(&name).any(|(_, link)| link.shown.get(writer) >= count) {
+                    shown.raise(writer.clone(), count);
+                }
+            }
+            if !have.is_empty() || !shown.is_empty() {
+                let message = PeerMessage::Have { have: have.clone(), shown };
+                effects.push(Effect::ToPeer { link, bytes: message.encode() });
+            }
+        }
     }
 
     /// Pulls from every peer, once a second; asks again where an answer was lost.
@@ -235,8 +261,8 @@ impl Replica {
             return;
         }
         self.peers.next_pull = now.monotonic + PULL_INTERVAL;
-        for link in self.links() {
-            let Some(peer) = self.peers.asked.get(&link) else { continue };
+        for link in self.peers.asked_links() {
+            let Some(peer) = self.peers.links.get(&link) else { continue };
             let lost =
                 peer.asking.as_ref().is_some_and(|asking| asking.since + PULL_TIMEOUT <= now.monotonic);
             if lost {
@@ -247,20 +273,16 @@ impl Replica {
         }
     }
 
-    fn links(&self) -> Vec<PeerLink> {
-        self.peers.asked.keys().copied().collect()
-    }
-
     /// Asks every peer that is up, and says which rounds must finish until everything they hold at this moment is here.
     pub(super) fn request_rounds(&mut self, now: Now, effects: &mut Vec<Effect>) -> Vec<(PeerLink, u64)> {
-        let links = self.links();
+        let links = self.peers.asked_links();
         links.into_iter().filter_map(|link| Some((link, self.request_round(now, link, effects)?))).collect()
     }
 
     /// Begins a round with this peer, or has one follow the running one, whose answer may be on its way already. `None` when
     /// the peer is not up.
     fn request_round(&mut self, now: Now, link: PeerLink, effects: &mut Vec<Effect>) -> Option<u64> {
-        let peer = self.peers.asked.get_mut(&link).filter(|peer| peer.is_up())?;
+        let peer = self.peers.links.get_mut(&link).filter(|peer| peer.name().is_some())?;
         if peer.is_running() {
             peer.again = true;
             return Some(peer.begun + 1);
@@ -275,9 +297,10 @@ impl Replica {
         let have = self.history.vector();
         self.peers.last_token += 1;
         let token = self.peers.last_token;
-        if let Some(peer) = self.peers.asked.get_mut(&link) {
+        if let Some(peer) = self.peers.links.get_mut(&link) {
             peer.asking = Some(Asking { token, since: now.monotonic });
-            let pull = PeerMessage::Pull { have, limit_bytes: OPS_BYTES_MAX as u64, token };
+            let shown = self.history.shown().clone();
+            let pull = PeerMessage::Pull { have, shown, limit_bytes: OPS_BYTES_MAX as u64, token };
             effects.push(Effect::ToPeer { link, bytes: pull.encode() });
         }
     }
@@ -294,10 +317,9 @@ impl Replica {
             bytes += op.len();
             ops.push(op);
         }
-        PeerMessage::Ops { ops, more, token, have: self.history.vector() }
+        PeerMessage::Ops { ops, more, token, have: self.history.vector(), shown: self.history.shown().clone() }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the fields of one message")]
     fn on_ops(
         &mut self,
         now: Now,
@@ -305,71 +327,85 @@ impl Replica {
         ops: &[Bytes],
         more: bool,
         token: u64,
-        have: VersionVector,
         effects: &mut Vec<Effect>,
     ) {
         let taken = self.take_over(ops);
-        let Some(peer) = self.peers.asked.get_mut(&link) else { return };
-        peer.have = have;
+        let Some(peer) = self.peers.links.get_mut(&link) else { return };
         // An answer that came too late belongs to no pull; its operations were welcome.
         if peer.asking.take_if(|asking| asking.token == token).is_none() {
             return;
         }
         // Without progress, asking for more would give the same again; the next regular pull is soon enough.
-        let more = more && taken.progress;
-        if ops.is_empty() || !self.storage.finish_pull_when_settled(link, more) {
-            self.finish_pull(now, link, false, effects);
-            self.wake(now, effects);
+        let pulled = match (more, taken.progress, taken.gap) {
+            (true, true, _) => Pulled::More,
+            (false, _, false) => Pulled::All,
+            (true, false, _) | (false, _, true) => Pulled::Some,
+        };
+        if ops.is_empty() || !self.storage.finish_pull_when_settled(link, pulled) {
+            self.finish_pull(now, link, pulled, effects);
         }
     }
 
     /// A pull's operations are on disk (or given up): the round goes on or is over.
-    pub(super) fn finish_pull(&mut self, now: Now, link: PeerLink, more: bool, effects: &mut Vec<Effect>) {
-        let Some(peer) = self.peers.asked.get_mut(&link) else { return };
-        if more {
+    pub(super) fn finish_pull(&mut self, now: Now, link: PeerLink, pulled: Pulled, effects: &mut Vec<Effect>) {
+        let Some(peer) = self.peers.links.get_mut(&link) else { return };
+        if pulled == Pulled::More {
             self.pull(now, link, effects);
             return;
         }
         peer.finished = peer.begun;
-        if mem::take(&mut peer.again) {
+        let again = mem::take(&mut peer.again);
+        let name = peer.name().cloned();
+        if let Some(name) = name.filter(|_| pulled == Pulled::All) {
+            self.note_covered(now, name);
+        }
+        if again {
             self.request_round(now, link, effects);
         }
     }
 
-    /// Tells the peers of this server's new operations.
-    pub(super) fn push(&self, own: &[Arc<Op>], effects: &mut Vec<Effect>) {
-        let links: Vec<_> =
-            self.peers.asked.iter().filter(|(_, peer)| peer.is_up()).map(|(link, _)| *link).collect();
-        if links.is_empty() || own.is_empty() {
+    /// Tells the peers of this server's new operations. Who does not keep up pulls them.
+    pub(super) fn push(&mut self, own: &[Arc<Op>], effects: &mut Vec<Effect>) {
+        let links = self.peers.asked_links();
+        if links.is_empty() {
             return;
         }
-        let mut ops = Vec::new();
-        let mut bytes = 0;
-        let mut send = |ops: Vec<Bytes>| {
-            let message = PeerMessage::Push { ops }.encode();
-            effects.extend(links.iter().map(|link| Effect::ToPeer { link: *link, bytes: message.clone() }));
-        };
-        for op in own {
-            let op = encode_op(op);
-            if !ops.is_empty() && bytes + op.len() > OPS_BYTES_MAX {
-                send(mem::take(&mut ops));
-                bytes = 0;
+        let ops: Vec<(u64, Bytes)> = own.iter().map(|op| (op.dot.seq, encode_op(op))).collect();
+        let mut rest = ops.as_slice();
+        while let Some((_, first)) = rest.first() {
+            let mut bytes = first.len();
+            let fits = |(_, op): &&(u64, Bytes)| {
+                bytes += op.len();
+                bytes <= OPS_BYTES_MAX
+            };
+            let count = 1 + rest.iter().skip(1).take_while(fits).count();
+            let (piece, after) = rest.split_at(count);
+            rest = after;
+            let last = piece.last().map_or(0, |(seq, _)| *seq);
+            let message =
+                PeerMessage::Push { ops: piece.iter().map(|(_, op)| op.clone()).collect() }.encode();
+            for link in &links {
+                let Some(peer) = self.peers.links.get_mut(link) else { continue };
+                if peer.takes_push(&self.writer, last, message.len()) {
+                    effects.push(Effect::ToPeer { link: *link, bytes: message.clone() });
+                }
             }
-            bytes += op.len();
-            ops.push(op);
         }
-        send(ops);
     }
 
     fn on_push(&mut self, now: Now, link: PeerLink, ops: &[Bytes], effects: &mut Vec<Effect>) {
-        if !self.take_over(ops).gap {
-            return;
+        let taken = self.take_over(ops);
+        let Some(from) = self.peers.links.get_mut(&link) else { return };
+        // A server pushes what is on its disk.
+        for (writer, count) in taken.told.iter() {
+            from.have.raise(writer.clone(), count);
         }
-        let Some(Greeting::Known { name: pusher, .. }) = self.peers.answered.get(&link) else { return };
-        let to_pusher = self.peers.asked.iter().find_map(|(link, peer)| match &peer.greeting {
-            Greeting::Known { name, .. } if name == pusher => Some(*link),
-            Greeting::Known { .. } | Greeting::Awaited | Greeting::Foreign => None,
-        });
+        let Some(pusher) = from.name().cloned().filter(|_| taken.gap) else { return };
+        let to_pusher = self
+            .peers
+            .asked_links()
+            .into_iter()
+            .find(|link| self.peers.links.get(link).and_then(Link::name) == Some(&pusher));
         if let Some(link) = to_pusher {
             self.request_round(now, link, effects);
         }
@@ -385,10 +421,12 @@ impl Replica {
                 Err(error) => {
                     self.counters.peer_messages_ignored += 1;
                     tracing::warn!(%error, "ignored an unreadable operation of a peer");
+                    taken.gap = true;
                     continue;
                 }
             };
             let writer = Writer::of(&op.dot);
+            taken.told.raise(writer.clone(), op.dot.seq);
             // Only this server writes in its own boot.
             if writer == self.writer || op.dot.seq <= self.history.count(&writer) {
                 continue;

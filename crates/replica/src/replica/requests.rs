@@ -1,14 +1,16 @@
-//! Serving clients: identity first, then validation against what is stored, then append (design, "Server": write).
+//! Serving clients: identity first, then validation against what is shown, then append (design, "Server": write).
 //!
 //! A request is judged by [`Replica::judge`], which changes nothing; [`Replica::serve`] acts on the verdict. A request that
 //! waited is judged anew.
 
-use super::reading::{history_reply, sync_reply};
+use super::reading::{Reader, sync_reply};
 use super::waiting::{Until, Waiting};
 use super::{Effect, LoginPolicy, Now, Origin, Replica, RequestId};
-use crate::constants::{ABSENCE_WAIT, SESSION_WAIT};
+use crate::constants::{ABSENCE_WAIT, CURSOR_WAIT, SESSION_WAIT, START_WAIT};
+use crate::cursor::{BadCursor, read_cursor};
 use crate::op::{Op, OpKind};
 use crate::session::{BadCookie, Session};
+use crate::vector::VersionVector;
 use bytes::Bytes;
 use papo_protocol::lamport::Lamport;
 use papo_protocol::reply::{Code, Refusal, Reply};
@@ -58,10 +60,14 @@ enum Verdict {
     Answer(Reply),
     /// Refuse, but only after asking the peers: it rests on absence.
     Absent(Refusal),
-    /// The same write is stored already.
+    /// The same write is shown already.
     Done(Arc<Op>),
-    /// What decides it is on its way to the disk.
-    Unsettled,
+    /// The same write is on its way.
+    Undecided(Identity),
+    /// A login or a creation of this name is on its way, and decides.
+    Unsettled(String),
+    /// The reader has seen what is not shown here yet.
+    Ahead(VersionVector),
     /// A new write.
     Append(OpKind, Identity),
 }
@@ -90,7 +96,7 @@ impl Replica {
         self.receive_clock(now, &caller, request.clock);
         let (service, author) = describe(&request.call);
         let client = Client { id, caller, style: request.style, service, author: author.cloned() };
-        let mut asked = Asked {
+        let asked = Asked {
             client,
             key,
             client_id: request.client_id,
@@ -99,17 +105,36 @@ impl Replica {
             peers_asked: false,
             bytes: body.len(),
         };
-        // Read your writes: what the session has written must be here first.
+        if !self.may_read(now) && reads_history(&asked.call) {
+            return self.wait_for_the_start(now, asked, effects);
+        }
+        self.admit(now, asked, effects);
+    }
+
+    /// A server that starts does not show all that it showed before: others are asked meanwhile, and who has no other waits.
+    fn wait_for_the_start(&mut self, now: Now, asked: Asked, effects: &mut Vec<Effect>) {
+        match asked.client.caller {
+            Caller::Broker { last_resort: false, .. } => self.turn_away(now, asked.client, effects),
+            Caller::Broker { last_resort: true, .. } | Caller::Direct { .. } => {
+                let deadline = self.started + START_WAIT;
+                self.park(now, Waiting { asked, until: Until::Started, deadline }, effects);
+            }
+        }
+    }
+
+    /// Read your writes, and never older than you have read: what the session has seen must be shown here first.
+    pub(super) fn admit(&mut self, now: Now, mut asked: Asked, effects: &mut Vec<Effect>) {
         if let Caller::Broker { session, last_resort } = &mut asked.client.caller
-            && let Some(written) = session.written
-            && !self.history.holds(written.boot, written.seq)
+            && !session.seen().all(|seen| self.history.shows(seen.boot, seen.seq))
         {
             if *last_resort {
                 session.written = None;
+                session.read.clear();
             } else {
+                let seen = session.seen().copied().collect();
                 self.request_rounds(now, effects);
-                let deadline = Some(now.monotonic + SESSION_WAIT);
-                self.park(now, Waiting { asked, until: Until::Holds(written), deadline }, effects);
+                let deadline = now.monotonic + SESSION_WAIT;
+                self.park(now, Waiting { asked, until: Until::Seen(seen), deadline }, effects);
                 return;
             }
         }
@@ -151,9 +176,14 @@ impl Replica {
     }
 
     /// Decides a request that waits for nothing, or has waited enough.
-    pub(super) fn serve(&mut self, now: Now, asked: Asked, effects: &mut Vec<Effect>) {
+    pub(super) fn serve(&mut self, now: Now, mut asked: Asked, effects: &mut Vec<Effect>) {
         match self.judge(&asked) {
-            Verdict::Answer(reply) => self.answer(now, asked.client, &reply, effects),
+            Verdict::Answer(reply) => {
+                if reads_history(&asked.call) {
+                    self.note_read(&mut asked.client);
+                }
+                self.answer(now, asked.client, &reply, effects);
+            }
             Verdict::Done(op) => {
                 self.publish_for_another(now, &op, effects);
                 self.answer_write(now, asked.client, &op, effects);
@@ -163,15 +193,24 @@ impl Replica {
                 if rounds.is_empty() {
                     self.answer(now, asked.client, &Reply::Refused(refusal), effects);
                 } else {
-                    let deadline = Some(now.monotonic + ABSENCE_WAIT);
+                    let deadline = now.monotonic + ABSENCE_WAIT;
                     self.park(now, Waiting { asked, until: Until::Pulled(rounds), deadline }, effects);
                 }
             }
-            Verdict::Unsettled => {
-                let until = Until::Settled(self.storage.last_batch());
-                self.park(now, Waiting { asked, until, deadline: None }, effects);
+            Verdict::Undecided(identity) => {
+                let deadline = now.monotonic + self.settings.write_deadline;
+                self.park(now, Waiting { asked, until: Until::Decided(identity), deadline }, effects);
             }
-            Verdict::Append(_, _) if self.leaves_to_others(&asked) => {
+            Verdict::Unsettled(name) => {
+                let deadline = now.monotonic + self.settings.write_deadline;
+                self.park(now, Waiting { asked, until: Until::Named(name), deadline }, effects);
+            }
+            Verdict::Ahead(have) => {
+                self.request_rounds(now, effects);
+                let deadline = now.monotonic + CURSOR_WAIT;
+                self.park(now, Waiting { asked, until: Until::Covered(have), deadline }, effects);
+            }
+            Verdict::Append(_, _) if self.leaves_to_others(now, &asked) => {
                 self.turn_away(now, asked.client, effects);
             }
             Verdict::Append(kind, identity) => {
@@ -180,7 +219,9 @@ impl Replica {
                     boot: self.settings.boot,
                     seq: self.next_seq(&self.writer),
                 };
-                let op = Op { dot, lamport: self.lamport_to_append(), identity, at: now.unix, kind };
+                let at = self.last_taken_at.map_or(now.unix, |last| last.max(now.unix));
+                self.last_taken_at = Some(at);
+                let op = Op { dot, lamport: self.lamport_to_append(), identity, at, kind };
                 self.storage.add_for(asked.client, Arc::new(op));
             }
         }
@@ -194,13 +235,17 @@ impl Replica {
         self.last_appended
     }
 
-    /// Whether a new write is for another server: this one is about to stop, or has too much on its way to the disk.
-    fn leaves_to_others(&self, asked: &Asked) -> bool {
-        let drained = match asked.client.caller {
-            Caller::Broker { last_resort, .. } => self.draining.is_some() && !last_resort,
-            Caller::Direct { .. } => false,
+    /// Whether a new write is for another server: this one may not write yet, or has too much on its way to disks; or it is about
+    /// to stop or behind the others, and there may be a better one.
+    fn leaves_to_others(&self, now: Now, asked: &Asked) -> bool {
+        let another_is_better = match asked.client.caller {
+            Caller::Broker { last_resort: false, .. } => self.draining.is_some() || !self.is_current(now),
+            Caller::Broker { last_resort: true, .. } | Caller::Direct { .. } => false,
         };
-        drained || !self.storage.has_room()
+        another_is_better
+            || !self.may_write(now)
+            || !self.storage.has_room()
+            || !self.unconfirmed.has_room()
     }
 
     fn judge(&self, asked: &Asked) -> Verdict {
@@ -220,14 +265,29 @@ impl Replica {
                 let (dst, message, sent) = (dst.clone(), message.clone(), asked.sent.clone());
                 return self.judge_write(asked, OpKind::Message { src, dst, message, sent });
             }
-            Call::History { scope: HistoryScope::Channel(channel), shape, limit, .. } => {
-                if let Some(verdict) = self.absent_channel(channel) {
+            Call::History { scope, shape, cursor, limit } => {
+                if let HistoryScope::Channel(channel) = scope
+                    && let Some(verdict) = self.absent_channel(channel)
+                {
                     return verdict;
                 }
-                history_reply(*shape, state.posts(channel), *limit)
-            }
-            Call::History { scope: HistoryScope::User(user), shape, limit, .. } => {
-                history_reply(*shape, state.direct_messages(user), *limit)
+                let reader = Reader {
+                    history: &self.history,
+                    cluster_id: &self.settings.cluster_id,
+                    encoding: asked.client.style.encoding,
+                    scope,
+                    shape: *shape,
+                    limit: *limit,
+                };
+                let Some(cursor) = cursor else { return Verdict::Answer(reader.newest()) };
+                match read_cursor(&self.settings.cluster_id, scope, cursor) {
+                    Ok(have) if self.history.shown().covers_all(&have) => reader.after(&have),
+                    Ok(have) => return Verdict::Ahead(have),
+                    Err(BadCursor) => {
+                        let text = "the field `papo_cursor` is no cursor of this channel or user: leave it out to start anew";
+                        return refuse(Code::CursorInvalid, text.to_owned());
+                    }
+                }
             }
             Call::Users => Reply::Users(state.users().map(|(user, _)| user.clone()).collect()),
             Call::Channels => Reply::Channels(state.channels().map(|(channel, _)| channel.clone()).collect()),
@@ -246,10 +306,30 @@ impl Replica {
         if let Some(op) = self.history.standing(&identity) {
             return Verdict::Done(Arc::clone(op));
         }
-        if self.storage.has_identity(&identity) {
-            return Verdict::Unsettled;
+        if self.is_undecided(&identity) {
+            return Verdict::Undecided(identity);
         }
         self.validate(&kind).unwrap_or(Verdict::Append(kind, identity))
+    }
+
+    /// Whether a write of this identity is on its way: to the disk, or to be shown.
+    pub(super) fn is_undecided(&self, identity: &Identity) -> bool {
+        self.history.standing(identity).is_none()
+            && (self.storage.has_identity(identity) || self.history.unshown().has_identity(identity))
+    }
+
+    /// Whether a login or a creation of this name is.
+    pub(super) fn is_unsettled(&self, name: &str) -> bool {
+        let user = UserName::new(name).is_ok_and(|user| self.is_unsettled_user(&user));
+        user || ChannelName::new(name).is_ok_and(|channel| self.is_unsettled_channel(&channel))
+    }
+
+    fn is_unsettled_user(&self, user: &UserName) -> bool {
+        self.storage.has_user(user) || self.history.unshown().has_user(user)
+    }
+
+    fn is_unsettled_channel(&self, channel: &ChannelName) -> bool {
+        self.storage.has_channel(channel) || self.history.unshown().has_channel(channel)
     }
 
     /// The author that a request names, or else the session's user (S0's dialect). It need not be registered.
@@ -276,9 +356,9 @@ impl Replica {
                 if channel.as_ref().is_some_and(|channel| state.has_channel(channel)) {
                     return taken(format!("the channel `{user}` has this name: choose another"));
                 }
-                let unsettled = channel.is_some_and(|channel| self.storage.has_channel(&channel))
-                    || (unique && self.storage.has_user(user));
-                unsettled.then_some(Verdict::Unsettled)
+                let unsettled = channel.is_some_and(|channel| self.is_unsettled_channel(&channel))
+                    || (unique && self.is_unsettled_user(user));
+                unsettled.then(|| Verdict::Unsettled(user.to_string()))
             }
             OpKind::CreateChannel { channel } => {
                 let user = UserName::new(channel.as_str()).ok();
@@ -288,9 +368,9 @@ impl Replica {
                 if user.as_ref().is_some_and(|user| state.has_user(user)) {
                     return taken(format!("the user `{channel}` has this name: choose another"));
                 }
-                let unsettled = self.storage.has_channel(channel)
-                    || user.is_some_and(|user| self.storage.has_user(&user));
-                unsettled.then_some(Verdict::Unsettled)
+                let unsettled = self.is_unsettled_channel(channel)
+                    || user.is_some_and(|user| self.is_unsettled_user(&user));
+                unsettled.then(|| Verdict::Unsettled(channel.to_string()))
             }
             OpKind::Publish { channel, .. } => {
                 if state.is_frozen(channel) {
@@ -304,8 +384,8 @@ impl Replica {
                 if state.has_user(dst) {
                     return None;
                 }
-                if self.storage.has_user(dst) {
-                    return Some(Verdict::Unsettled);
+                if self.is_unsettled_user(dst) {
+                    return Some(Verdict::Unsettled(dst.to_string()));
                 }
                 let text = format!("the user `{dst}` is not registered: it must log in first");
                 Some(Verdict::Absent(Refusal { code: Code::UnknownUser, text, retry: false }))
@@ -317,8 +397,8 @@ impl Replica {
         if self.history.state().has_channel(channel) {
             return None;
         }
-        if self.storage.has_channel(channel) {
-            return Some(Verdict::Unsettled);
+        if self.is_unsettled_channel(channel) {
+            return Some(Verdict::Unsettled(channel.to_string()));
         }
         let text =
             format!("the channel `{channel}` does not exist: create it first with the service `channel`");
@@ -332,6 +412,27 @@ fn refuse(code: Code, text: String) -> Verdict {
 
 fn no_author() -> Verdict {
     refuse(Code::BadRequest, "the field `user` is missing: log in first or send `user`".to_owned())
+}
+
+/// Whether the answer depends on what is shown.
+fn reads_history(call: &Call) -> bool {
+    match call {
+        Call::Users
+        | Call::Channels
+        | Call::History { .. }
+        | Call::Sync { .. } => true,
+        Call::Login { .. }
+        | Call::CreateChannel { .. }
+        | Call::Publish { .. }
+        | Call::Message { .. }
+        | Call::Subscribe { .. }
+        | Call::Unsubscribe { .. }
+        | Call::Heartbeat
+        | Call::Ping
+        | Call::Clock
+        | Call::Election
+        | Call::Adjust => false,
+    }
 }
 
 /// The service by one name, for metrics, and the author that the request names, for logs.

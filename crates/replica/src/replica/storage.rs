@@ -1,15 +1,18 @@
 //! Operations on their way to the disk. One batch is being stored; what comes meanwhile collects in the next (group commit).
-//! Nothing here is in the history yet: it is neither shown, nor reported to peers, nor acknowledged.
+//! Nothing here is in the history yet: it is neither shown, nor reported to peers, nor acknowledged. What is shown is stored
+//! along.
 
 use super::requests::Client;
+use super::replication::Pulled;
 use super::{Effect, Now, PeerLink, Replica};
-use crate::constants::{BATCH_BYTES_MAX, BATCH_OPS_MAX, ENTRY_OVERHEAD_BYTES};
+use crate::constants::{BATCH_BYTES_MAX, BATCH_OPS_MAX, ENTRY_OVERHEAD_BYTES, SHOWN_STORE_INTERVAL};
 use crate::op::{Op, OpKind};
-use crate::vector::Writer;
+use crate::vector::{VersionVector, Writer};
 use papo_protocol::{ChannelName, Identity, UserName};
 use std::collections::{HashMap, HashSet};
 use std::mem;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Operations that are stored together, and what is to be done then.
 #[derive(Debug, Default)]
@@ -22,8 +25,8 @@ struct Batch {
     channels: HashSet<ChannelName>,
     /// Clients to answer.
     requests: Vec<(Client, Arc<Op>)>,
-    /// Pulls whose answers are in here or in an earlier batch, and whether the peer has more.
-    pulls: Vec<(PeerLink, bool)>,
+    /// Pulls whose answers are in here or in an earlier batch, and how they end once it is stored.
+    pulls: Vec<(PeerLink, Pulled)>,
 }
 
 impl Batch {
@@ -90,38 +93,27 @@ impl Storage {
         self.any(|batch| batch.channels.contains(channel))
     }
 
-    /// The batch after which everything that is on its way now is settled.
-    pub(super) fn last_batch(&self) -> u64 {
-        match &self.in_flight {
-            Some(batch) if self.collecting.ops.is_empty() => batch.number,
-            Some(_) | None => self.collecting.number,
-        }
-    }
-
-    /// Whether this batch was stored or given up.
-    pub(super) fn is_settled(&self, batch: u64) -> bool {
-        batch < self.in_flight.as_ref().map_or(self.collecting.number, |batch| batch.number)
-    }
-
     /// Has [`Replica::finish_pull`] called once all that is on its way is settled; `false` when nothing is.
-    pub(super) fn finish_pull_when_settled(&mut self, link: PeerLink, more: bool) -> bool {
+    pub(super) fn finish_pull_when_settled(&mut self, link: PeerLink, pulled: Pulled) -> bool {
         let last = match &mut self.in_flight {
             Some(batch) if self.collecting.ops.is_empty() => batch,
             Some(_) | None if self.collecting.ops.is_empty() => return false,
             Some(_) | None => &mut self.collecting,
         };
-        last.pulls.push((link, more));
+        last.pulls.push((link, pulled));
         true
     }
 
-    /// Hands the collected operations to the disk, unless a batch is being stored.
-    pub(super) fn flush(&mut self, effects: &mut Vec<Effect>) {
-        if self.in_flight.is_some() || self.collecting.ops.is_empty() {
-            return;
-        }
+    /// Whether nothing is being stored.
+    fn is_idle(&self) -> bool {
+        self.in_flight.is_none()
+    }
+
+    /// Hands what has collected to the disk, which must be idle.
+    fn store(&mut self, shown: Option<VersionVector>, effects: &mut Vec<Effect>) {
         let next = Batch { number: self.collecting.number + 1, ..Batch::default() };
         let batch = mem::replace(&mut self.collecting, next);
-        effects.push(Effect::Store { batch: batch.number, ops: batch.ops.clone() });
+        effects.push(Effect::Store { batch: batch.number, ops: batch.ops.clone(), shown });
         self.in_flight = Some(batch);
     }
 
@@ -148,7 +140,28 @@ impl Replica {
         self.history.count(writer).max(self.storage.highest(writer)) + 1
     }
 
-    /// A batch is durable here: it is shown, published, acknowledged and pushed, in this order.
+    /// Hands to the disk what has collected and what is shown, unless a batch is being stored. For what is shown alone only once
+    /// in a while: after a crash the peers tell it again.
+    pub(super) fn flush(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let ops = !self.storage.collecting.ops.is_empty();
+        if !self.storage.is_idle() || !(ops || self.shown_is_due().is_some_and(|due| due <= now.monotonic)) {
+            return;
+        }
+        let shown = (!self.shown_is_stored).then(|| self.history.shown().clone());
+        if shown.is_some() {
+            self.shown_is_stored = true;
+            self.shown_stored_at = now.monotonic;
+        }
+        self.storage.store(shown, effects);
+    }
+
+    /// When what is shown is to be stored if no operation is; `None` when it is stored, or the disk will say when it is idle.
+    pub(super) fn shown_is_due(&self) -> Option<Duration> {
+        let due = !self.shown_is_stored && self.storage.is_idle();
+        due.then_some(self.shown_stored_at + SHOWN_STORE_INTERVAL)
+    }
+
+    /// A batch is on this disk: its own operations are pushed, and wait until they are durable.
     pub(super) fn on_stored(&mut self, now: Now, number: u64, effects: &mut Vec<Effect>) {
         let Some(batch) = self.storage.take(number) else {
             tracing::warn!(batch = number, "a batch that is not being stored was reported as stored");
@@ -156,24 +169,24 @@ impl Replica {
         };
         self.counters.batches_stored += 1;
         for op in &batch.ops {
-            if let Err(error) = self.history.insert(op) {
+            if let Err(error) = self.history.hold(op) {
                 tracing::error!(%error, "a stored operation does not follow those held");
+            }
+            if op.dot.boot != self.settings.boot {
+                self.news.held.insert(Writer::of(&op.dot));
             }
         }
         self.counters.ops_appended += batch.requests.len() as u64;
         self.counters.ops_replicated += (batch.ops.len() - batch.requests.len()) as u64;
         let own: Vec<Arc<Op>> = batch.requests.iter().map(|(_, op)| Arc::clone(op)).collect();
+        let deadline = now.monotonic + self.settings.write_deadline;
         for (client, op) in batch.requests {
-            // A twin of the same identity may have come from a peer in the meantime and stand before this one.
-            let standing = self.history.standing(&op.identity).map_or(op, Arc::clone);
-            self.publish(&standing, effects);
-            self.answer_write(now, client, &standing, effects);
+            self.unconfirmed.add(op, client, deadline);
         }
         self.push(&own, effects);
-        for (link, more) in batch.pulls {
-            self.finish_pull(now, link, more, effects);
+        for (link, pulled) in batch.pulls {
+            self.finish_pull(now, link, pulled, effects);
         }
-        self.wake(now, effects);
     }
 
     /// The disk is full. What has collected meanwhile follows the lost operations of the same writers, so it goes with them.
@@ -184,14 +197,14 @@ impl Replica {
             return;
         };
         self.counters.batches_refused += 1;
+        self.shown_is_stored = false;
         for batch in [batch, self.storage.take_collected()] {
             for (client, _) in batch.requests {
                 self.turn_away(now, client, effects);
             }
             for (link, _) in batch.pulls {
-                self.finish_pull(now, link, false, effects);
+                self.finish_pull(now, link, Pulled::Some, effects);
             }
         }
-        self.wake(now, effects);
     }
 }

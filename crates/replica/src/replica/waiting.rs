@@ -1,22 +1,31 @@
 //! Requests that cannot be decided yet. What may exist elsewhere is waited for before it is refused as absent; what is on its way
-//! to the disk is waited for before it counts. Bounded: a request that finds no room goes elsewhere.
+//! to the disk, or held and not yet shown, is waited for before it counts. Bounded: a request that finds no room goes elsewhere.
 
 use super::requests::Asked;
 use super::{Effect, Now, PeerLink, Replica};
 use crate::constants::{WAITING_BYTES_MAX, WAITING_MAX};
-use crate::session::Written;
+use crate::session::Seen;
+use crate::vector::VersionVector;
+use papo_protocol::Identity;
+use papo_protocol::reply::{Code, Refusal, Reply};
 use std::mem;
 use std::time::Duration;
 
 /// What a request waits for.
 #[derive(Debug)]
 pub(super) enum Until {
-    /// The last write that its session knows of.
-    Holds(Written),
+    /// All that its session has seen.
+    Seen(Vec<Seen>),
     /// The end of these rounds of pulls, so that everything the peers had is here.
     Pulled(Vec<(PeerLink, u64)>),
-    /// The outcome of this batch.
-    Settled(u64),
+    /// The same write, which is on its way: until it is shown, or given up.
+    Decided(Identity),
+    /// A login or a creation under this name, which is on its way: until it is shown, or given up.
+    Named(String),
+    /// All that its cursor covers.
+    Covered(VersionVector),
+    /// That this server has caught up since its start.
+    Started,
 }
 
 /// A request that waits.
@@ -24,8 +33,8 @@ pub(super) enum Until {
 pub(super) struct Waiting {
     pub(super) asked: Asked,
     pub(super) until: Until,
-    /// When it is decided without what it waits for. A batch always has an outcome.
-    pub(super) deadline: Option<Duration>,
+    /// When it is decided without what it waits for.
+    pub(super) deadline: Duration,
 }
 
 impl Replica {
@@ -47,30 +56,41 @@ impl Replica {
         }
         let (ready, waiting): (Vec<_>, Vec<_>) =
             mem::take(&mut self.waiting).into_iter().partition(|waiting| {
-                self.has_come(&waiting.until) || waiting.deadline.is_some_and(|end| end <= now.monotonic)
+                waiting.deadline <= now.monotonic || self.has_come(now, &waiting.until)
             });
         self.waiting = waiting;
         for Waiting { mut asked, until, .. } in ready {
+            let has_come = self.has_come(now, &until);
             match until {
-                Until::Holds(written) if !self.history.holds(written.boot, written.seq) => {
-                    self.turn_away(now, asked.client, effects);
+                Until::Seen(_) | Until::Named(_) if !has_come => self.turn_away(now, asked.client, effects),
+                Until::Decided(_) if !has_come => self.answer_unknown(now, asked.client, effects),
+                Until::Covered(_) if !has_come => {
+                    let text = "this server does not show yet all that the cursor covers: repeat the request";
+                    let refusal = Refusal { code: Code::CursorAhead, text: text.to_owned(), retry: true };
+                    self.answer(now, asked.client, &Reply::Refused(refusal), effects);
                 }
-                Until::Holds(_) | Until::Settled(_) => self.serve(now, asked, effects),
                 Until::Pulled(_) => {
                     asked.peers_asked = true;
+                    self.serve(now, asked, effects);
+                }
+                Until::Started => self.admit(now, asked, effects),
+                Until::Seen(_) | Until::Named(_) | Until::Decided(_) | Until::Covered(_) => {
                     self.serve(now, asked, effects);
                 }
             }
         }
     }
 
-    fn has_come(&self, until: &Until) -> bool {
+    fn has_come(&self, now: Now, until: &Until) -> bool {
         match until {
-            Until::Holds(written) => self.history.holds(written.boot, written.seq),
+            Until::Seen(seen) => seen.iter().all(|seen| self.history.shows(seen.boot, seen.seq)),
             Until::Pulled(rounds) => {
                 rounds.iter().all(|(link, round)| self.peers.has_finished(*link, *round))
             }
-            Until::Settled(batch) => self.storage.is_settled(*batch),
+            Until::Decided(identity) => !self.is_undecided(identity),
+            Until::Named(name) => !self.is_unsettled(name),
+            Until::Covered(have) => self.history.shown().covers_all(have),
+            Until::Started => self.may_read(now),
         }
     }
 }

@@ -225,7 +225,7 @@ fn too_many_waiting_requests_go_elsewhere() {
 fn requests_that_wait_are_bounded_in_bytes_too() {
     let mut world = World::linked(2);
     world.cut(0, 1);
-    let text = "a".repeat(60 << 10);
+    let text = "a".repeat(100 << 10);
     let large = || request("publish", &[("user", "ana"), ("channel", "geral"), ("message", &text)], 0);
     let fit = crate::constants::WAITING_BYTES_MAX / large().len();
     for counter in 0..fit as u64 {
@@ -325,8 +325,8 @@ fn operations_count_in_the_reported_vector_only_once_stored() {
 fn peers_of_another_cluster_are_ignored_and_counted() {
     let mut world = World::linked(2);
     let other = ReplicaSettings { cluster_id: "default/outro".to_owned(), ..settings(2) };
-    world.hosts[1] = Host::new(Replica::open(other, [], Lamport::default(), world.now).unwrap());
-    world.hosts[0] = Host::new(Replica::open(settings(1), [], Lamport::default(), world.now).unwrap());
+    world.hosts[1] = Host::new(open(other, world.now));
+    world.hosts[0] = Host::new(open(settings(1), world.now));
     world.link_all();
     world.ask(0, "login", &[("user", "ana")]);
     world.pass(3000);

@@ -1,0 +1,61 @@
+//! What can go wrong with a data folder.
+
+use super::schema::NEWEST_READABLE;
+use std::path::PathBuf;
+
+/// Why a data folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    /// The folder cannot be created or written.
+    #[error("cannot use the data folder {}: choose a writable one with --data", path.display())]
+    Folder {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Another process has it.
+    #[error("the data folder {} is in use by another papo server: stop that one or choose another with --data", path.display())]
+    InUse {
+        /// Which.
+        path: PathBuf,
+    },
+    /// A newer papo wrote the file.
+    #[error("the database {} has schema version {found}, this papo reads up to {NEWEST_READABLE}: run a newer papo", path.display())]
+    Newer {
+        /// Which file.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+    },
+    /// The folder belongs to another server or cluster.
+    #[error("the data folder {} belongs to {found}, not to {expected}: choose another with --data", path.display())]
+    Foreign {
+        /// Which.
+        path: PathBuf,
+        /// Whose it is.
+        found: String,
+        /// Who asked.
+        expected: String,
+    },
+    /// No database there.
+    #[error("no papo database at {}: name a server's data folder", path.display())]
+    Absent {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// A row that no papo wrote.
+    #[error("the database holds an unreadable operation ({origin}, {seq})")]
+    Corrupt {
+        /// Its origin.
+        origin: String,
+        /// Its number.
+        seq: i64,
+    },
+    /// SQLite failed.
+    #[error("the database failed")]
+    Sqlite(#[from] rusqlite::Error),
+    /// The writer thread could not start.
+    #[error("cannot start the storage thread")]
+    Thread(#[source] std::io::Error),
+}

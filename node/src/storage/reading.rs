@@ -1,0 +1,122 @@
+//! Reading what is stored, in one snapshot, operation after operation: a long history is never in memory a second time.
+
+use super::error::StorageError;
+use super::schema::{keeps_what_is_shown, open_for_reading};
+use papo_protocol::identity::{Boot, Dot, Identity};
+use papo_protocol::lamport::Lamport;
+use papo_protocol::names::ServerName;
+use papo_protocol::time::UnixMillis;
+use papo_replica::{Op, OpKind, VersionVector};
+use rusqlite::{Connection, Row};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How often a long reading says how far it is.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What a data folder holds, as it was when this was opened, whatever a live server beside it writes meanwhile.
+#[derive(Debug)]
+pub struct Stored {
+    connection: Connection,
+}
+
+impl Stored {
+    /// Opens a data folder, beside a live server too.
+    ///
+    /// # Errors
+    /// When there is no readable database of a known version.
+    pub fn open(folder: &Path) -> Result<Self, StorageError> {
+        let connection = open_for_reading(folder)?;
+        connection.execute_batch("BEGIN")?;
+        Ok(Self { connection })
+    }
+
+    /// What was shown, by writer.
+    ///
+    /// # Errors
+    /// When the file fails or holds a row that no papo wrote.
+    pub fn shown(&self) -> Result<VersionVector, StorageError> {
+        let statement = if keeps_what_is_shown(&self.connection)? {
+            "SELECT origin, boot, seq FROM shown"
+        } else {
+            "SELECT origin, boot, max(seq) FROM operations GROUP BY origin, boot"
+        };
+        let mut statement = self.connection.prepare(statement)?;
+        let mut rows = statement.query([])?;
+        let mut entries = Vec::new();
+        while let Some(row) = rows.next()? {
+            let (origin, boot, seq): (String, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            let (Ok(name), Ok(count)) = (ServerName::new(&origin), u64::try_from(seq)) else {
+                return Err(StorageError::Corrupt { origin, seq });
+            };
+            entries.push((name, Boot(boot.cast_unsigned()), count));
+        }
+        Ok(VersionVector::from(entries))
+    }
+
+    /// Hands all operations to `take`, those of a writer in their order. What `take` made of them is given only when all could
+    /// be read.
+    ///
+    /// # Errors
+    /// When the file fails or holds a row that no papo wrote.
+    pub fn operations<T>(
+        &self,
+        take: impl FnOnce(&mut dyn Iterator<Item = Op>) -> T,
+    ) -> Result<T, StorageError> {
+        let mut statement = self.connection.prepare(
+            "SELECT origin, boot, seq, lamport, identity, at, kind FROM operations ORDER BY origin, boot, seq",
+        )?;
+        let mut rows = statement.query([])?;
+        let mut failure = None;
+        let mut progress = Progress::default();
+        let mut operations = std::iter::from_fn(|| {
+            let next = rows.next().map_err(StorageError::from).and_then(|row| row.map(read_row).transpose());
+            progress.count();
+            next.unwrap_or_else(|error| {
+                failure = Some(error);
+                None
+            })
+        });
+        let taken = take(&mut operations);
+        failure.map_or(Ok(taken), Err)
+    }
+}
+
+/// Says how far a long reading is.
+struct Progress {
+    operations: u64,
+    said: Instant,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self { operations: 0, said: Instant::now() }
+    }
+}
+
+impl Progress {
+    fn count(&mut self) {
+        self.operations += 1;
+        // Asking for the time costs as much as a small row.
+        if self.operations.is_multiple_of(1024) && self.said.elapsed() >= PROGRESS_INTERVAL {
+            self.said = Instant::now();
+            tracing::info!(operations = self.operations, "reading the history");
+        }
+    }
+}
+
+fn read_row(row: &Row<'_>) -> Result<Op, StorageError> {
+    let origin: String = row.get(0)?;
+    let boot = Boot(row.get::<_, i64>(1)?.cast_unsigned());
+    let seq: i64 = row.get(2)?;
+    let lamport = u64::try_from(row.get::<_, i64>(3)?).ok().and_then(Lamport::new);
+    let identity: [u8; 16] = row.get(4)?;
+    let at = UnixMillis(row.get(5)?);
+    let kind = row.get_ref(6)?.as_blob().ok().and_then(|kind| rmp_serde::from_slice::<OpKind>(kind).ok());
+    match (ServerName::new(&origin), u64::try_from(seq), lamport, kind) {
+        (Ok(origin), Ok(seq), Some(lamport), Some(kind)) => {
+            Ok(Op { dot: Dot { origin, boot, seq }, lamport, identity: Identity(identity), at, kind })
+        }
+        _ => Err(StorageError::Corrupt { origin, seq }),
+    }
+}
