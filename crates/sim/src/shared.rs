@@ -51,6 +51,8 @@ pub struct Shared {
     pub coverage: BTreeMap<&'static str, u64>,
     /// What is planted.
     pub bug: Option<Bug>,
+    /// Whether all machines have the same calendar, as publishing again presumes.
+    pub calendars_agree: bool,
     /// Chance of disks.
     pub disk_random: Random,
     /// Chance of boots.

@@ -3,8 +3,8 @@
 
 use papo_protocol::Identity;
 use papo_protocol::lamport::Lamport;
-use papo_replica::Op;
-use std::collections::BTreeMap;
+use papo_replica::{Op, VersionVector};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Lamport values that may be sent beyond the last one stored. Far fewer than a real server has, so that it matters.
@@ -14,8 +14,9 @@ const LAMPORT_LEASE: u64 = 64;
 #[derive(Debug, Clone)]
 struct Commit {
     ops: Vec<Arc<Op>>,
-    /// As it was then.
+    /// As they were then.
     ceiling: Lamport,
+    shown: VersionVector,
 }
 
 /// What is on one server's disk.
@@ -24,7 +25,10 @@ pub struct Volume {
     commits: Vec<Commit>,
     /// How many operations of each identity are on it.
     identities: BTreeMap<Identity, u32>,
+    /// All identities that were ever on it.
+    ever: BTreeSet<Identity>,
     ceiling: Lamport,
+    shown: VersionVector,
     /// Faults by which it is full.
     full: u32,
     /// Faults by which it is slow.
@@ -35,16 +39,18 @@ pub struct Volume {
 
 impl Volume {
     /// Writes a batch and fsyncs it.
-    pub fn commit(&mut self, ops: &[Arc<Op>]) {
+    pub fn commit(&mut self, ops: &[Arc<Op>], shown: Option<VersionVector>) {
+        self.shown = shown.unwrap_or_else(|| std::mem::take(&mut self.shown));
         for op in ops {
             *self.identities.entry(op.identity).or_default() += 1;
+            self.ever.insert(op.identity);
         }
-        self.commits.push(Commit { ops: ops.to_vec(), ceiling: self.ceiling });
+        self.commits.push(Commit { ops: ops.to_vec(), ceiling: self.ceiling, shown: self.shown.clone() });
     }
 
     /// Only the later half of a batch, as no transaction would.
     pub fn tear(&mut self, ops: &[Arc<Op>]) {
-        self.commit(ops.get(ops.len().div_ceil(2)..).unwrap_or_default());
+        self.commit(ops.get(ops.len().div_ceil(2)..).unwrap_or_default(), None);
     }
 
     /// All operations, in the order in which they were written.
@@ -57,6 +63,18 @@ impl Volume {
     #[must_use]
     pub fn holds(&self, identity: &Identity) -> bool {
         self.identities.contains_key(identity)
+    }
+
+    /// Whether one was on it, before any harm.
+    #[must_use]
+    pub fn held(&self, identity: &Identity) -> bool {
+        self.ever.contains(identity)
+    }
+
+    /// What was shown.
+    #[must_use]
+    pub fn shown(&self) -> &VersionVector {
+        &self.shown
     }
 
     /// No Lamport value above this was ever sent.
@@ -109,6 +127,7 @@ impl Volume {
         if let Some(first) = lost.first() {
             self.ceiling = self.commits.last().map_or(first.ceiling, |last| last.ceiling);
         }
+        self.shown = self.commits.last().map(|last| last.shown.clone()).unwrap_or_default();
         if kept == 0 {
             self.ceiling = Lamport::default();
         }

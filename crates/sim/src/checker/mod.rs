@@ -11,6 +11,7 @@ use crate::node::ConnectionId;
 use crate::trace::Seconds;
 use crate::volume::Volume;
 use papo_protocol::Identity;
+use papo_replica::Durability;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -145,8 +146,10 @@ pub struct Listening {
 }
 
 /// Everything that was seen.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Checker {
+    durability: Durability,
+    servers: usize,
     posts: BTreeMap<String, Post>,
     /// Texts by identity.
     texts: BTreeMap<Identity, String>,
@@ -172,6 +175,36 @@ pub struct Checker {
 }
 
 impl Checker {
+    /// Nothing seen yet.
+    #[must_use]
+    pub fn new(durability: Durability, servers: usize) -> Self {
+        Self {
+            durability,
+            servers,
+            posts: BTreeMap::new(),
+            texts: BTreeMap::new(),
+            others: BTreeMap::new(),
+            shown: BTreeSet::new(),
+            lost: BTreeSet::new(),
+            unheard: BTreeSet::new(),
+            listening: BTreeMap::new(),
+            states: BTreeMap::new(),
+            said: BTreeMap::new(),
+            at_risk: BTreeSet::new(),
+            last_resort_at: None,
+            violation: None,
+        }
+    }
+
+    /// On how many disks a write is when it is acknowledged.
+    fn promised(&self) -> usize {
+        match self.durability {
+            Durability::Local => 1,
+            Durability::Majority => self.servers / 2 + 1,
+            Durability::All => self.servers,
+        }
+    }
+
     /// Takes note that a rule is broken. The first counts.
     pub fn violate(&mut self, at: Micros, invariant: Invariant, text: impl FnOnce() -> String) {
         if self.violation.is_none() {
@@ -192,16 +225,11 @@ impl Checker {
         self.posts.entry(text.to_owned()).or_insert(post);
     }
 
-    /// A server says that a write of this identity is done. `promised` is on how many disks it must be then.
-    pub fn on_promise(
-        &mut self,
-        at: Micros,
-        server: usize,
-        identity: Identity,
-        volumes: &[Volume],
-        promised: usize,
-    ) {
-        let holders = volumes.iter().filter(|volume| volume.holds(&identity)).count();
+    /// A server says that a write of this identity is done. It must then be on the promised number of disks, or have been on them
+    /// before some were harmed.
+    pub fn on_promise(&mut self, at: Micros, server: usize, identity: Identity, volumes: &[Volume]) {
+        let promised = self.promised();
+        let holders = volumes.iter().filter(|volume| volume.held(&identity)).count();
         if holders < promised {
             self.violate(at, Invariant::Durable, || {
                 format!(

@@ -4,7 +4,7 @@ use super::{Checker, Invariant};
 use crate::clock::Micros;
 use crate::volume::Volume;
 use papo_protocol::Identity;
-use papo_replica::{History, export};
+use papo_replica::{Durability, History, export};
 use std::collections::BTreeSet;
 
 /// Volumes that were harmed since all servers were last in sync. A minority at most.
@@ -58,7 +58,7 @@ pub(super) fn exports(history: &History) -> Vec<u8> {
 impl Checker {
     /// Looks at what a server shows: whoever has the same vector, now or ever, must show the same. `thoroughly` compares the bytes of exports.
     pub fn on_state(&mut self, at: Micros, server: usize, history: &History, thoroughly: bool) {
-        let mut digest = history.vector().digest();
+        let mut digest = history.shown().digest();
         let state = if thoroughly {
             digest.push('x');
             exports(history).chunks(8).fold(3, |hash, part| {
@@ -81,7 +81,8 @@ impl Checker {
     /// These identities are no longer on a volume. What is on none of the others is lost, and may be under durability `local`.
     pub fn on_harm(&mut self, gone: Vec<Identity>, volumes: &[Volume]) {
         for identity in gone {
-            if !volumes.iter().any(|volume| volume.holds(&identity)) {
+            // More disks than one are harmed only one after the other, each in sync again before the next.
+            if self.durability == Durability::Local && !volumes.iter().any(|volume| volume.holds(&identity)) {
                 self.lost.insert(identity);
             }
         }

@@ -2,6 +2,7 @@
 //! any, and what went out in the last ten seconds goes again to one that comes back.
 
 use crate::bug::Bug;
+use crate::clock::Micros;
 use crate::node::{ConnectionId, Node, Side};
 use crate::shared::Shared;
 use bytes::Bytes;
@@ -12,6 +13,10 @@ use std::time::Duration;
 
 /// What is sent again after a reconnect.
 const KEEP: Duration = Duration::from_secs(10);
+
+/// What a process published so lately before it ended is certainly published again: ten seconds after a server took it, less what
+/// it takes to be confirmed and published, and to start.
+const PUBLISHED_AGAIN_WITHIN: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 struct Kept {
@@ -100,13 +105,17 @@ impl Publisher {
         }
     }
 
-    /// The process ends. What its kernel still has is sent, unless the machine is gone, too.
-    pub fn end(&mut self, shared: &mut Shared, whole_machine: bool) {
+    /// The process ends, and starts again after a while. What its kernel still has is sent, unless the machine is gone, too; what
+    /// it took of late is published again by its next boot, or by the others.
+    pub fn end(&mut self, shared: &mut Shared, now: Duration, whole_machine: bool, back_after: Micros) {
         if whole_machine {
             self.links.clear();
         }
         for kept in std::mem::take(&mut self.kept) {
-            self.excuse(shared, &kept);
+            let away = now.saturating_sub(kept.at) + Duration::from_micros(back_after);
+            if away > PUBLISHED_AGAIN_WITHIN || !shared.calendars_agree {
+                self.excuse(shared, &kept);
+            }
         }
     }
 

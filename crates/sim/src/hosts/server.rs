@@ -13,22 +13,28 @@ use papo_protocol::lamport::Lamport;
 use papo_protocol::reply::Compat;
 use papo_protocol::worker_link::{Cookie, FromWorker, ToWorker};
 use papo_protocol::{Boot, Identity, RequestKey, ServerName, Value};
-use papo_replica::{Effect, Input, LoginPolicy, Op, Origin, PeerLink, Replica, ReplicaSettings, RequestId};
+use papo_replica::{
+    Durability, Effect, Input, LoginPolicy, Op, Origin, PeerLink, Replica, ReplicaSettings, RequestId,
+    VersionVector,
+};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Between two beats to the brokers.
 const BEAT: Micros = 500 * MILLISECOND;
 /// Requests that a broker may have in flight here.
 const CAPACITY: u32 = 256;
+/// How long a client waits for disks (`node` has the same).
+const WRITE_DEADLINE: Duration = Duration::from_secs(3);
 /// How long a leaving server waits for its peers.
 const DRAIN_MAX: Micros = 10 * SECOND;
 /// How long the planted bug leaves a batch in memory after it was reported as stored.
 const UNSYNCED: Micros = 800 * MILLISECOND;
 /// How long the planted bug keeps publications back.
 const KEPT_BACK: Micros = 300 * MILLISECOND;
-/// Requests that may wait in a replica (its own bound).
-const WAITING_MAX: usize = 1024;
+/// Requests that may wait in a replica, for peers or for disks (its own bounds).
+const WAITING_MAX: usize = 1024 + 16_384;
 
 /// Where an answer goes.
 #[derive(Debug)]
@@ -47,6 +53,13 @@ struct Link {
     deaf: bool,
 }
 
+/// One transaction.
+#[derive(Debug, Default)]
+struct Write {
+    ops: Vec<Arc<Op>>,
+    shown: Option<VersionVector>,
+}
+
 /// One run of the process.
 #[derive(Debug)]
 struct Running {
@@ -55,9 +68,9 @@ struct Running {
     pending: BTreeMap<RequestId, Route>,
     last_request: u64,
     /// The batch that is being written.
-    writing: Option<(u64, Vec<Arc<Op>>)>,
+    writing: Option<(u64, Write)>,
     /// Batches that the planted bug has reported and not written.
-    unsynced: VecDeque<(Micros, Vec<Arc<Op>>)>,
+    unsynced: VecDeque<(Micros, Write)>,
     /// Publications that the planted bug keeps back.
     kept_back: VecDeque<(Micros, Effect)>,
     ceiling: Lamport,
@@ -84,7 +97,8 @@ pub enum End {
 pub struct Server {
     node: Node,
     name: Option<ServerName>,
-    servers: usize,
+    members: Vec<ServerName>,
+    durability: Durability,
     login_policy: LoginPolicy,
     last_boot: Option<Boot>,
     running: Option<Running>,
@@ -94,11 +108,14 @@ pub struct Server {
 impl Server {
     /// Not running yet.
     #[must_use]
-    pub fn new(number: usize, servers: usize, login_policy: LoginPolicy) -> Self {
+    pub fn new(number: usize, servers: usize, durability: Durability, login_policy: LoginPolicy) -> Self {
+        let members = (1..=servers).filter_map(|number| ServerName::new(&format!("server-{number}")).ok());
+        let members: Vec<ServerName> = members.collect();
         Self {
             node: Node::server(number),
-            name: ServerName::new(&format!("server-{}", number + 1)).ok(),
-            servers,
+            name: members.get(number).cloned(),
+            members,
+            durability,
             login_policy,
             last_boot: None,
             running: None,
@@ -130,7 +147,9 @@ impl Server {
         let settings = ReplicaSettings {
             name,
             boot,
-            members: u32::try_from(self.servers).unwrap_or(u32::MAX),
+            members: self.members.clone(),
+            durability: self.durability,
+            write_deadline: WRITE_DEADLINE,
             login_policy: self.login_policy,
             compat: Compat::default(),
             limits: LIMITS,
@@ -139,6 +158,7 @@ impl Server {
         let Some(volume) = shared.volumes.get(self.node.number) else { return };
         let mut ops = volume.ops();
         let mut ceiling = volume.ceiling();
+        let shown = volume.shown().clone();
         match shared.bug {
             Some(Bug::IdentityForgotten) => {
                 for op in &mut ops {
@@ -152,7 +172,7 @@ impl Server {
         if !ops.is_empty() {
             shared.count("server_started_with_history");
         }
-        match Replica::open(settings, ops, ceiling, shared.clock(self.node)) {
+        match Replica::open(settings, ops, ceiling, &shown, shared.clock(self.node)) {
             Ok(replica) => {
                 self.running = Some(Running {
                     replica,
@@ -181,13 +201,15 @@ impl Server {
             }
         }
         shared.alarm(self.node, shared.now + BEAT, Alarm::Beat);
+        self.execute(shared);
     }
 
     /// Ends. What was being written may have reached the disk, or not.
-    pub fn end(&mut self, shared: &mut Shared, how: End) {
+    pub fn end(&mut self, shared: &mut Shared, how: End, back_after: Micros) {
         let Some(mut running) = self.running.take() else { return };
-        running.publisher.end(shared, how == End::PowerLost);
-        if let Some((_, ops)) = running.writing.take() {
+        let now = shared.clock(self.node).monotonic;
+        running.publisher.end(shared, now, how == End::PowerLost, back_after);
+        if let Some((_, Write { ops, shown })) = running.writing.take() {
             let reached = shared.disk_random.once_in(2);
             let tear = shared.bug == Some(Bug::TornBatchKept) && ops.len() > 1;
             shared.count(if reached { "batch_committed_at_crash" } else { "batch_lost_at_crash" });
@@ -195,7 +217,7 @@ impl Server {
                 if tear {
                     volume.tear(&ops);
                 } else if reached {
-                    volume.commit(&ops);
+                    volume.commit(&ops, shown);
                 }
             }
         }
@@ -344,29 +366,29 @@ impl Server {
     fn on_disk(&mut self, shared: &mut Shared, batch: u64) -> Option<End> {
         let running = self.running.as_mut()?;
         while running.unsynced.front().is_some_and(|(at, _)| *at <= shared.now) {
-            if let (Some((_, ops)), Some(volume)) =
+            if let (Some((_, write)), Some(volume)) =
                 (running.unsynced.pop_front(), shared.volumes.get_mut(self.node.number))
             {
-                volume.commit(&ops);
+                volume.commit(&write.ops, write.shown);
             }
         }
         running.release(shared, self.node);
-        let (batch, ops) = running.writing.take_if(|(number, _)| *number == batch)?;
+        let (batch, write) = running.writing.take_if(|(number, _)| *number == batch)?;
         let volume = shared.volumes.get_mut(self.node.number)?;
         let fails = std::mem::take(&mut volume.fails_next);
         let full = volume.is_full();
         if fails && shared.bug != Some(Bug::FsyncErrorIgnored) {
             if shared.disk_random.once_in(2) {
-                volume.commit(&ops);
+                volume.commit(&write.ops, write.shown);
             }
             shared.count("fsync_failed");
             return Some(End::Killed);
         }
         if shared.bug == Some(Bug::AckBeforeFsync) {
-            running.unsynced.push_back((shared.now + UNSYNCED, ops));
+            running.unsynced.push_back((shared.now + UNSYNCED, write));
             shared.alarm(self.node, shared.now + UNSYNCED, Alarm::Disk(0));
         } else if !fails && !full {
-            volume.commit(&ops);
+            volume.commit(&write.ops, write.shown);
         }
         let input = if full && shared.bug != Some(Bug::FullTakenForStored) {
             shared.count("disk_refused_batch");
@@ -384,7 +406,7 @@ impl Server {
         running.cover(shared, self.node);
         for effect in self.effects.drain(..) {
             match effect {
-                Effect::Store { batch, ops } => {
+                Effect::Store { batch, ops, shown } => {
                     if ops.len() > 1 {
                         shared.count("group_commit");
                     }
@@ -392,7 +414,7 @@ impl Server {
                         shared.volumes.get(self.node.number).is_some_and(crate::volume::Volume::is_slow);
                     let (least, most) = if slow { (200, 1500) } else { (0, 4) };
                     let takes = 100 + shared.disk_random.within(least * MILLISECOND, most * MILLISECOND);
-                    running.writing = Some((batch, ops));
+                    running.writing = Some((batch, Write { ops, shown }));
                     shared.alarm(self.node, shared.now + takes, Alarm::Disk(batch));
                 }
                 Effect::Publish { .. } if shared.bug == Some(Bug::PublishedAfterReply) => {
@@ -406,7 +428,11 @@ impl Server {
                 Effect::Reply { id, cookie, body } => running.reply(shared, self.node, id, cookie, body),
                 Effect::Elsewhere { id } => {
                     shared.count("elsewhere");
-                    running.elsewhere(shared, id);
+                    running.give_back(shared, id, |key| FromWorker::Elsewhere { key });
+                }
+                Effect::Unknown { id } => {
+                    shared.count("unknown");
+                    running.give_back(shared, id, |key| FromWorker::Unknown { key });
                 }
                 Effect::ToPeer { link, bytes } => {
                     let (connection, side) = connection_of(link);
@@ -472,7 +498,7 @@ impl Running {
                 if reply.failure.is_none()
                     && let Some(identity) = reply.data.get("message_id").and_then(identity_of)
                 {
-                    shared.checker.on_promise(shared.now, node.number, identity, &shared.volumes, 1);
+                    shared.checker.on_promise(shared.now, node.number, identity, &shared.volumes);
                 }
             }
             Err(error) => {
@@ -488,11 +514,17 @@ impl Running {
         }
     }
 
-    fn elsewhere(&mut self, shared: &mut Shared, id: RequestId) {
+    /// The broker is to ask another server.
+    fn give_back(
+        &mut self,
+        shared: &mut Shared,
+        id: RequestId,
+        message: impl FnOnce(RequestKey) -> FromWorker,
+    ) {
         if let Some(Route { connection, key: Some(key) }) = self.pending.remove(&id) {
-            shared.send(connection, Side::Dialer, FromWorker::Elsewhere { key }.to_frames());
+            shared.send(connection, Side::Dialer, message(key).to_frames());
         } else {
-            shared.violate(Invariant::Answered, || "elsewhere to no broker".to_owned());
+            shared.violate(Invariant::Answered, || "a request is given back to no broker".to_owned());
         }
     }
 

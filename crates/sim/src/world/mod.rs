@@ -21,7 +21,7 @@ use crate::random::Random;
 use crate::shared::{Process, Shared};
 use crate::trace::Trace;
 use crate::volume::Volume;
-use papo_replica::LoginPolicy;
+use papo_replica::{Durability, LoginPolicy, Replica};
 use std::collections::{BTreeMap, VecDeque};
 
 /// Between two comparisons of the servers.
@@ -93,6 +93,11 @@ impl World {
         let seed = plan.seed;
         let mut random = Random::stream(seed, 2);
         let login_policy = if random.once_in(5) { LoginPolicy::Unique } else { LoginPolicy::Idempotent };
+        let durability = match random.within(0, 10) {
+            0..2 => Durability::Local,
+            2 => Durability::All,
+            _ => Durability::Majority,
+        };
         let mut clocks = Random::stream(seed, 3);
         let mut processes = BTreeMap::new();
         let groups = [
@@ -133,7 +138,7 @@ impl World {
         let users = plan.clients;
         Self {
             servers: (0..plan.servers)
-                .map(|number| Server::new(number, plan.servers, login_policy))
+                .map(|number| Server::new(number, plan.servers, durability, login_policy))
                 .collect(),
             brokers: (0..plan.brokers).map(|number| Broker::new(number, &mut random)).collect(),
             proxies: (0..plan.proxies).map(Proxy::new).collect(),
@@ -155,10 +160,11 @@ impl World {
                 network: Network::new(Random::stream(seed, 4)),
                 volumes: (0..plan.servers).map(|_| Volume::default()).collect(),
                 processes,
-                checker: Checker::default(),
+                checker: Checker::new(durability, plan.servers),
                 trace: Trace::new(verbose),
                 coverage: BTreeMap::new(),
                 bug,
+                calendars_agree: !plan.has(FaultKind::ClockSkew) && !plan.has(FaultKind::ClockJump),
                 disk_random: Random::stream(seed, 5),
                 boot_random: Random::stream(seed, 6),
             },
@@ -398,12 +404,15 @@ impl World {
         }
     }
 
-    /// Whether all servers run and have the same.
+    /// Whether all servers run, hold the same, and show all of it.
     fn are_equal(&self) -> bool {
-        let mut vectors =
-            self.servers.iter().map(|server| server.replica().map(|replica| replica.history().vector()));
-        let Some(Some(first)) = vectors.next() else { return false };
-        vectors.all(|vector| vector.as_ref() == Some(&first))
+        let mut histories = self.servers.iter().map(|server| server.replica().map(Replica::history));
+        let Some(Some(first)) = histories.next() else { return false };
+        let vector = first.vector();
+        *first.shown() == vector
+            && histories.all(|history| {
+                history.is_some_and(|history| history.vector() == vector && *history.shown() == vector)
+            })
     }
 
     fn finish(mut self) -> Outcome {
@@ -456,7 +465,7 @@ impl World {
         }
         shared.trace.line(shared.now, || format!("{node} ends: {how:?}"));
         if let Some(server) = self.servers.get_mut(node.number) {
-            server.end(shared, how);
+            server.end(shared, how, back_after);
         }
         self.end(node, how == End::PowerLost, back_after);
     }
