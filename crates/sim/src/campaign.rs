@@ -1,0 +1,103 @@
+//! Many seeds, on several threads, and what came of them all.
+
+use crate::bug::Bug;
+use crate::checker::Violation;
+use crate::plan::{FaultKind, Plan};
+use crate::world::{Outcome, World};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// Failing seeds that are kept; a campaign ends when it has so many.
+const FAILURES_MAX: usize = 10;
+
+/// What came of many seeds.
+#[derive(Debug, Default)]
+pub struct Totals {
+    /// Seeds that were run.
+    pub seeds: u64,
+    /// Their events.
+    pub events: u64,
+    /// Those of the seed that had the fewest, save those that failed.
+    pub events_min: Option<u64>,
+    /// Faults by kind.
+    pub faults: BTreeMap<FaultKind, u64>,
+    /// Rare paths.
+    pub coverage: BTreeMap<&'static str, u64>,
+    /// Seeds that failed.
+    pub failures: BTreeMap<u64, Violation>,
+}
+
+impl Totals {
+    fn add(&mut self, seed: u64, outcome: Outcome) {
+        self.seeds += 1;
+        self.events += outcome.events;
+        for (kind, count) in outcome.faults {
+            *self.faults.entry(kind).or_default() += count;
+        }
+        for (path, count) in outcome.coverage {
+            *self.coverage.entry(path).or_default() += count;
+        }
+        if let Some(violation) = outcome.violation {
+            self.failures.insert(seed, violation);
+        } else {
+            self.events_min =
+                Some(self.events_min.map_or(outcome.events, |fewest| fewest.min(outcome.events)));
+        }
+    }
+}
+
+impl fmt::Display for Totals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let fewest = self.events_min.unwrap_or(0);
+        writeln!(f, "{} seeds, {} events, at least {fewest} a seed", self.seeds, self.events)?;
+        let list = |f: &mut fmt::Formatter<'_>, title: &str, counts: Vec<(&str, u64)>| {
+            write!(f, "{title}:")?;
+            for (name, count) in counts {
+                write!(f, " {name}={count}")?;
+            }
+            writeln!(f)
+        };
+        list(f, "faults", self.faults.iter().map(|(kind, count)| (kind.name(), *count)).collect())?;
+        list(f, "covered", self.coverage.iter().map(|(path, count)| (*path, *count)).collect())?;
+        for (seed, violation) in &self.failures {
+            writeln!(f, "seed {seed} fails: {violation}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Runs `seeds` from `start` on, on so many threads, until some fail. `on_progress` hears now and then how many are done.
+#[must_use]
+pub fn run(
+    start: u64,
+    seeds: u64,
+    threads: usize,
+    bug: Option<Bug>,
+    failures_max: usize,
+    on_progress: impl Fn(u64) + Sync,
+) -> Totals {
+    let next = AtomicU64::new(start);
+    let totals = Mutex::new(Totals::default());
+    std::thread::scope(|scope| {
+        for _ in 0..threads.max(1) {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= start.saturating_add(seeds) {
+                        return;
+                    }
+                    let outcome = World::run(&Plan::of(seed), bug, false);
+                    let mut totals = totals.lock().unwrap_or_else(PoisonError::into_inner);
+                    totals.add(seed, outcome);
+                    on_progress(totals.seeds);
+                    if totals.failures.len() >= failures_max.min(FAILURES_MAX) {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    totals.into_inner().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,90 @@
+//! Comparing servers, and what harm may take away.
+
+use super::{Checker, Invariant};
+use crate::clock::Micros;
+use crate::volume::Volume;
+use papo_protocol::Identity;
+use papo_replica::{Durability, History, export};
+use std::collections::BTreeSet;
+
+/// Volumes that were harmed since all servers were last in sync. A minority at most.
+#[derive(Debug, Default)]
+pub struct Harm(BTreeSet<usize>);
+
+impl Harm {
+    /// Whether this volume may be harmed, too; if so, it counts as harmed.
+    pub fn admit(&mut self, server: usize, servers: usize) -> bool {
+        let admitted = self.0.contains(&server) || self.0.len() < servers.saturating_sub(1) / 2;
+        if admitted {
+            self.0.insert(server);
+        }
+        admitted
+    }
+
+    /// All servers hold the same on their disks.
+    pub fn all_in_sync(&mut self) {
+        self.0.clear();
+    }
+}
+
+fn mix(hash: u64, number: u64) -> u64 {
+    (hash ^ number).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(29)
+}
+
+/// A history's order as a number.
+fn order(history: &History) -> u64 {
+    history.visible().fold(7, |hash, op| {
+        let (lamport, _, boot, seq) = op.order_key();
+        let identity = u128::from_be_bytes(op.identity.0);
+        let halves = [(identity >> 64) & u128::from(u64::MAX), identity & u128::from(u64::MAX)];
+        let hash = mix(mix(mix(hash, lamport.get()), boot.0), seq);
+        halves.iter().fold(hash, |hash, half| mix(hash, u64::try_from(*half).unwrap_or(0)))
+    })
+}
+
+/// The bytes of all exports.
+pub(super) fn exports(history: &History) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let written = [
+        export::publications(history, &mut bytes),
+        export::messages(history, &mut bytes),
+        export::registry(history, &mut bytes),
+        export::server_data(history, &mut bytes),
+    ];
+    debug_assert!(written.iter().all(Result::is_ok), "writing to memory does not fail");
+    bytes
+}
+
+impl Checker {
+    /// Looks at what a server shows: whoever has the same vector, now or ever, must show the same. `thoroughly` compares the bytes of exports.
+    pub fn on_state(&mut self, at: Micros, server: usize, history: &History, thoroughly: bool) {
+        let mut digest = history.shown().digest();
+        let state = if thoroughly {
+            digest.push('x');
+            exports(history).chunks(8).fold(3, |hash, part| {
+                part.iter().fold(mix(hash, part.len() as u64), |hash, byte| mix(hash, u64::from(*byte)))
+            })
+        } else {
+            order(history)
+        };
+        let before = *self.states.entry(digest.clone()).or_insert(state);
+        if before != state {
+            self.violate(at, Invariant::Equal, || {
+                format!(
+                    "server-{} has the vector {digest} and another state than was seen with it",
+                    server + 1
+                )
+            });
+        }
+    }
+
+    /// These identities are no longer on a volume. What is on none of the others is lost, and may be under durability `local`.
+    pub fn on_harm(&mut self, gone: Vec<Identity>, volumes: &[Volume]) {
+        for identity in gone {
+            // More disks than one are harmed only one after the other, each in sync again before the next.
+            if self.durability == Durability::Local && !volumes.iter().any(|volume| volume.holds(&identity)) {
+                self.lost.insert(identity);
+            }
+        }
+    }
+}

@@ -1,0 +1,563 @@
+//! The body of a server: what `node/src/server` and `node/src/storage` do.
+
+use super::publisher::Publisher;
+use super::{LIMITS, REPLY_LIMITS};
+use crate::bug::Bug;
+use crate::checker::Invariant;
+use crate::clock::{MILLISECOND, Micros, SECOND};
+use crate::node::{Alarm, ConnectionId, Happening, Node, Role, Side};
+use crate::shared::Shared;
+use bytes::Bytes;
+use papo_protocol::client::read_reply;
+use papo_protocol::lamport::Lamport;
+use papo_protocol::reply::Compat;
+use papo_protocol::worker_link::{Cookie, FromWorker, ToWorker};
+use papo_protocol::{Boot, Identity, RequestKey, ServerName, Value};
+use papo_replica::{
+    Durability, Effect, Input, LoginPolicy, Op, Origin, PeerLink, Replica, ReplicaSettings, RequestId,
+    VersionVector,
+};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Between two beats to the brokers.
+const BEAT: Micros = 500 * MILLISECOND;
+/// Requests that a broker may have in flight here.
+const CAPACITY: u32 = 256;
+/// How long a client waits for disks (`node` has the same).
+const WRITE_DEADLINE: Duration = Duration::from_secs(3);
+/// How long a leaving server waits for its peers.
+const DRAIN_MAX: Micros = 10 * SECOND;
+/// How long the planted bug leaves a batch in memory after it was reported as stored.
+const UNSYNCED: Micros = 800 * MILLISECOND;
+/// How long the planted bug keeps publications back.
+const KEPT_BACK: Micros = 300 * MILLISECOND;
+/// Requests that may wait in a replica, for peers or for disks (its own bounds).
+const WAITING_MAX: usize = 1024 + 16_384;
+
+/// Where an answer goes.
+#[derive(Debug)]
+struct Route {
+    connection: ConnectionId,
+    /// Of a broker's request.
+    key: Option<RequestKey>,
+}
+
+/// A link of this server.
+#[derive(Debug)]
+struct Link {
+    side: Side,
+    peer: Node,
+    /// The planted bug does not hear it.
+    deaf: bool,
+}
+
+/// One transaction.
+#[derive(Debug, Default)]
+struct Write {
+    ops: Vec<Arc<Op>>,
+    shown: Option<VersionVector>,
+}
+
+/// One run of the process.
+#[derive(Debug)]
+struct Running {
+    replica: Replica,
+    links: BTreeMap<ConnectionId, Link>,
+    pending: BTreeMap<RequestId, Route>,
+    last_request: u64,
+    /// The batch that is being written.
+    writing: Option<(u64, Write)>,
+    /// Batches that the planted bug has reported and not written.
+    unsynced: VecDeque<(Micros, Write)>,
+    /// Publications that the planted bug keeps back.
+    kept_back: VecDeque<(Micros, Effect)>,
+    ceiling: Lamport,
+    publisher: Publisher,
+    /// Until when it waits for its peers before it goes.
+    leaves_at: Option<Micros>,
+    tick_at: Option<Micros>,
+    peers_met: BTreeSet<Node>,
+}
+
+/// How a server ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Its process does.
+    Killed,
+    /// Its machine does.
+    PowerLost,
+    /// It has left in good order.
+    Left,
+}
+
+/// A server, over all its runs.
+#[derive(Debug)]
+pub struct Server {
+    node: Node,
+    name: Option<ServerName>,
+    members: Vec<ServerName>,
+    durability: Durability,
+    login_policy: LoginPolicy,
+    last_boot: Option<Boot>,
+    running: Option<Running>,
+    effects: Vec<Effect>,
+}
+
+impl Server {
+    /// Not running yet.
+    #[must_use]
+    pub fn new(number: usize, servers: usize, durability: Durability, login_policy: LoginPolicy) -> Self {
+        let members = (1..=servers).filter_map(|number| ServerName::new(&format!("server-{number}")).ok());
+        let members: Vec<ServerName> = members.collect();
+        Self {
+            node: Node::server(number),
+            name: members.get(number).cloned(),
+            members,
+            durability,
+            login_policy,
+            last_boot: None,
+            running: None,
+            effects: Vec::new(),
+        }
+    }
+
+    /// The mind, while it runs.
+    #[must_use]
+    pub fn replica(&self) -> Option<&Replica> {
+        self.running.as_ref().map(|running| &running.replica)
+    }
+
+    /// Whether it has told its brokers that it leaves.
+    #[must_use]
+    pub fn is_leaving(&self) -> bool {
+        self.running.as_ref().is_some_and(|running| running.leaves_at.is_some())
+    }
+
+    /// Starts from what is on the volume, and calls everybody.
+    pub fn start(&mut self, shared: &mut Shared) {
+        let Some(name) = self.name.clone() else { return };
+        let drawn = Boot(shared.boot_random.next());
+        let boot = match self.last_boot {
+            Some(old) if shared.bug == Some(Bug::BootReused) => old,
+            Some(_) | None => drawn,
+        };
+        self.last_boot = Some(boot);
+        let settings = ReplicaSettings {
+            name,
+            boot,
+            members: self.members.clone(),
+            durability: self.durability,
+            write_deadline: WRITE_DEADLINE,
+            login_policy: self.login_policy,
+            compat: Compat::default(),
+            limits: LIMITS,
+            cluster_id: "default/papo".to_owned(),
+        };
+        let Some(volume) = shared.volumes.get(self.node.number) else { return };
+        let mut ops = volume.ops();
+        let mut ceiling = volume.ceiling();
+        let shown = volume.shown().clone();
+        match shared.bug {
+            Some(Bug::IdentityForgotten) => {
+                for op in &mut ops {
+                    let key = RequestKey { boot: op.dot.boot, counter: op.dot.seq };
+                    op.identity = Identity::of_key(key);
+                }
+            }
+            Some(Bug::CeilingForgotten) => ceiling = Lamport::default(),
+            Some(_) | None => {}
+        }
+        if !ops.is_empty() {
+            shared.count("server_started_with_history");
+        }
+        match Replica::open(settings, ops, ceiling, &shown, shared.clock(self.node)) {
+            Ok(replica) => {
+                self.running = Some(Running {
+                    replica,
+                    links: BTreeMap::new(),
+                    pending: BTreeMap::new(),
+                    last_request: 0,
+                    writing: None,
+                    unsynced: VecDeque::new(),
+                    kept_back: VecDeque::new(),
+                    ceiling,
+                    publisher: Publisher::default(),
+                    leaves_at: None,
+                    tick_at: None,
+                    peers_met: BTreeSet::new(),
+                });
+            }
+            Err(error) => {
+                let node = self.node;
+                shared.violate(Invariant::Starts, || format!("{node} cannot start: {error}"));
+                return;
+            }
+        }
+        for node in shared.nodes(&[Role::Server, Role::Broker, Role::Proxy]) {
+            if node != self.node {
+                shared.dial(self.node, node);
+            }
+        }
+        shared.alarm(self.node, shared.now + BEAT, Alarm::Beat);
+        self.execute(shared);
+    }
+
+    /// Ends. What was being written may have reached the disk, or not.
+    pub fn end(&mut self, shared: &mut Shared, how: End, back_after: Micros) {
+        let Some(mut running) = self.running.take() else { return };
+        let now = shared.clock(self.node).monotonic;
+        running.publisher.end(shared, now, how == End::PowerLost, back_after);
+        if let Some((_, Write { ops, shown })) = running.writing.take() {
+            let reached = shared.disk_random.once_in(2);
+            let tear = shared.bug == Some(Bug::TornBatchKept) && ops.len() > 1;
+            shared.count(if reached { "batch_committed_at_crash" } else { "batch_lost_at_crash" });
+            if let Some(volume) = shared.volumes.get_mut(self.node.number) {
+                if tear {
+                    volume.tear(&ops);
+                } else if reached {
+                    volume.commit(&ops, shown);
+                }
+            }
+        }
+    }
+
+    /// Told to leave: it does when its peers hold what it holds.
+    pub fn leave(&mut self, shared: &mut Shared) {
+        let Some(running) = &mut self.running else { return };
+        running.leaves_at.get_or_insert(shared.now + DRAIN_MAX);
+        let leaving: Vec<ConnectionId> = running.links_to(Role::Broker);
+        for connection in leaving {
+            shared.send(connection, Side::Dialer, FromWorker::Leaving.to_frames());
+        }
+        self.handle(shared, Input::Drain);
+    }
+
+    /// Takes in what happens. Gives `true` when the process ends by it.
+    pub fn on_happening(&mut self, shared: &mut Shared, happening: Happening) -> Option<End> {
+        match happening {
+            Happening::Opened { connection, peer, side } => self.on_opened(shared, connection, peer, side),
+            Happening::Frames { connection, frames } => self.on_frames(shared, connection, frames),
+            Happening::Closed { connection, peer } => self.on_closed(shared, connection, peer),
+            Happening::Unreachable { target } => shared.dial(self.node, target),
+            Happening::Alarm(Alarm::Tick) => self.tick(shared),
+            Happening::Alarm(Alarm::Beat) => return self.beat(shared),
+            Happening::Alarm(Alarm::Disk(batch)) => return self.on_disk(shared, batch),
+            Happening::Alarm(Alarm::Think | Alarm::Patience(_)) => {}
+        }
+        None
+    }
+
+    fn on_opened(&mut self, shared: &mut Shared, connection: ConnectionId, peer: Node, side: Side) {
+        let Some(running) = &mut self.running else { return };
+        let again = peer.role == Role::Server && !running.peers_met.insert(peer);
+        let deaf = again && shared.bug == Some(Bug::DeafAfterReconnect);
+        running.links.insert(connection, Link { side, peer, deaf });
+        match (peer.role, side) {
+            (Role::Server, Side::Dialer) => {
+                self.handle(shared, Input::PeerUp { link: peer_link(connection, side) });
+            }
+            (Role::Broker, _) => {
+                let leaving = running.leaves_at.is_some();
+                if let Some(name) = self.name.clone() {
+                    let hello = FromWorker::Hello { name, capacity: CAPACITY };
+                    shared.send(connection, side, hello.to_frames());
+                }
+                if leaving {
+                    shared.send(connection, side, FromWorker::Leaving.to_frames());
+                }
+            }
+            (Role::Server | Role::Proxy | Role::Client | Role::Subscriber, _) => {}
+        }
+    }
+
+    fn on_closed(&mut self, shared: &mut Shared, connection: ConnectionId, peer: Node) {
+        let Some(running) = &mut self.running else { return };
+        let link = running.links.remove(&connection);
+        running.publisher.on_closed(connection);
+        let side = link.map_or(Side::Dialer, |link| link.side);
+        if side == Side::Dialer && peer.role != Role::Client {
+            shared.dial(self.node, peer);
+        }
+        match peer.role {
+            Role::Server => self.handle(shared, Input::PeerDown { link: peer_link(connection, side) }),
+            Role::Client => self.handle(shared, Input::SessionClosed { session: connection.0 }),
+            Role::Broker | Role::Proxy | Role::Subscriber => {}
+        }
+    }
+
+    fn on_frames(&mut self, shared: &mut Shared, connection: ConnectionId, frames: Vec<Bytes>) {
+        let Some(running) = &mut self.running else { return };
+        let Some(link) = running.links.get(&connection).filter(|link| !link.deaf) else { return };
+        let (peer, side) = (link.peer, link.side);
+        match peer.role {
+            Role::Server => {
+                if let Some(bytes) = frames.into_iter().next() {
+                    self.handle(shared, Input::PeerMessage { link: peer_link(connection, side), bytes });
+                }
+            }
+            Role::Proxy => {
+                let now = shared.clock(self.node).monotonic;
+                running.publisher.on_subscribed(shared, now, connection, peer);
+            }
+            Role::Broker => {
+                let Some(ToWorker::Request { key, cookie, last_resort, body }) =
+                    ToWorker::from_frames(&frames)
+                else {
+                    shared.violate(Invariant::Answered, || "a broker's message is not readable".to_owned());
+                    return;
+                };
+                if last_resort {
+                    shared.checker.last_resort_at = Some(shared.now);
+                    shared.count("last_resort");
+                }
+                let new_key = shared.bug == Some(Bug::NewKeyOnRedispatch);
+                let own = RequestKey { boot: running.boot(), counter: u64::MAX - running.last_request };
+                let id = running.accept(Route { connection, key: Some(key) });
+                let key = if new_key { own } else { key };
+                let from = Origin::Broker { key, cookie, last_resort };
+                self.handle(shared, Input::Request { id, from, body });
+            }
+            Role::Client => {
+                let Some(body) = frames.into_iter().next_back() else { return };
+                let id = running.accept(Route { connection, key: None });
+                let from = Origin::Direct { session: Some(connection.0), counter: id.0 };
+                self.handle(shared, Input::Request { id, from, body });
+            }
+            Role::Subscriber => {}
+        }
+    }
+
+    fn beat(&mut self, shared: &mut Shared) -> Option<End> {
+        let running = self.running.as_ref()?;
+        for connection in running.links_to(Role::Broker) {
+            shared.send(connection, Side::Dialer, FromWorker::Beat.to_frames());
+        }
+        if let Some(until) = running.leaves_at
+            && (shared.now > until || (running.pending.is_empty() && running.replica.is_held_by_peers()))
+        {
+            shared.count("server_left");
+            return Some(End::Left);
+        }
+        shared.alarm(self.node, shared.now + BEAT, Alarm::Beat);
+        None
+    }
+
+    fn tick(&mut self, shared: &mut Shared) {
+        let Some(running) = &mut self.running else { return };
+        if running.tick_at.is_none_or(|at| at > shared.now) {
+            return;
+        }
+        running.tick_at = None;
+        let now = shared.clock(self.node);
+        running.replica.tick(now, &mut self.effects);
+        self.execute(shared);
+    }
+
+    fn handle(&mut self, shared: &mut Shared, input: Input) {
+        let Some(running) = &mut self.running else { return };
+        let now = shared.clock(self.node);
+        running.replica.handle(now, input, &mut self.effects);
+        self.execute(shared);
+    }
+
+    /// A write has come to its end.
+    fn on_disk(&mut self, shared: &mut Shared, batch: u64) -> Option<End> {
+        let running = self.running.as_mut()?;
+        while running.unsynced.front().is_some_and(|(at, _)| *at <= shared.now) {
+            if let (Some((_, write)), Some(volume)) =
+                (running.unsynced.pop_front(), shared.volumes.get_mut(self.node.number))
+            {
+                volume.commit(&write.ops, write.shown);
+            }
+        }
+        running.release(shared, self.node);
+        let (batch, write) = running.writing.take_if(|(number, _)| *number == batch)?;
+        let volume = shared.volumes.get_mut(self.node.number)?;
+        let fails = std::mem::take(&mut volume.fails_next);
+        let full = volume.is_full();
+        if fails && shared.bug != Some(Bug::FsyncErrorIgnored) {
+            if shared.disk_random.once_in(2) {
+                volume.commit(&write.ops, write.shown);
+            }
+            shared.count("fsync_failed");
+            return Some(End::Killed);
+        }
+        if shared.bug == Some(Bug::AckBeforeFsync) {
+            running.unsynced.push_back((shared.now + UNSYNCED, write));
+            shared.alarm(self.node, shared.now + UNSYNCED, Alarm::Disk(0));
+        } else if !fails && !full {
+            volume.commit(&write.ops, write.shown);
+        }
+        let input = if full && shared.bug != Some(Bug::FullTakenForStored) {
+            shared.count("disk_refused_batch");
+            Input::StorageFull { batch }
+        } else {
+            Input::Stored { batch }
+        };
+        self.handle(shared, input);
+        None
+    }
+
+    /// Does what the mind wants, in its order.
+    fn execute(&mut self, shared: &mut Shared) {
+        let Some(running) = &mut self.running else { return };
+        running.cover(shared, self.node);
+        for effect in self.effects.drain(..) {
+            match effect {
+                Effect::Store { batch, ops, shown } => {
+                    if ops.len() > 1 {
+                        shared.count("group_commit");
+                    }
+                    let slow =
+                        shared.volumes.get(self.node.number).is_some_and(crate::volume::Volume::is_slow);
+                    let (least, most) = if slow { (200, 1500) } else { (0, 4) };
+                    let takes = 100 + shared.disk_random.within(least * MILLISECOND, most * MILLISECOND);
+                    running.writing = Some((batch, Write { ops, shown }));
+                    shared.alarm(self.node, shared.now + takes, Alarm::Disk(batch));
+                }
+                Effect::Publish { .. } if shared.bug == Some(Bug::PublishedAfterReply) => {
+                    running.kept_back.push_back((shared.now + KEPT_BACK, effect));
+                    shared.alarm(self.node, shared.now + KEPT_BACK, Alarm::Disk(0));
+                }
+                Effect::Publish { topic, body, meta } => {
+                    let now = shared.clock(self.node).monotonic;
+                    running.publisher.publish(shared, now, &topic, body, &meta);
+                }
+                Effect::Reply { id, cookie, body } => running.reply(shared, self.node, id, cookie, body),
+                Effect::Elsewhere { id } => {
+                    shared.count("elsewhere");
+                    running.give_back(shared, id, |key| FromWorker::Elsewhere { key });
+                }
+                Effect::Unknown { id } => {
+                    shared.count("unknown");
+                    running.give_back(shared, id, |key| FromWorker::Unknown { key });
+                }
+                Effect::ToPeer { link, bytes } => {
+                    let (connection, side) = connection_of(link);
+                    shared.send(connection, side, vec![bytes]);
+                }
+            }
+        }
+        let waiting = running.replica.requests_waiting();
+        if waiting > 0 {
+            shared.count("requests_waited");
+        }
+        if waiting > WAITING_MAX {
+            let node = self.node;
+            shared.violate(Invariant::Bounded, || format!("{waiting} requests wait in {node}"));
+        }
+        if let Some(due) = running.replica.next_tick() {
+            let at = shared.processes.get(&self.node).map_or(shared.now, |process| process.clock.when(due));
+            let at = at.max(shared.now + 1);
+            if running.tick_at.is_none_or(|set| at < set) {
+                running.tick_at = Some(at);
+                shared.alarm(self.node, at, Alarm::Tick);
+            }
+        }
+    }
+}
+
+impl Running {
+    fn boot(&self) -> Boot {
+        // Any number that no broker has.
+        Boot(self.replica.lamport().get().wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
+
+    fn accept(&mut self, route: Route) -> RequestId {
+        self.last_request += 1;
+        let id = RequestId(self.last_request);
+        self.pending.insert(id, route);
+        id
+    }
+
+    fn links_to(&self, role: Role) -> Vec<ConnectionId> {
+        self.links.iter().filter(|(_, link)| link.peer.role == role).map(|(id, _)| *id).collect()
+    }
+
+    /// No restart forgets a Lamport value that was sent.
+    fn cover(&mut self, shared: &mut Shared, node: Node) {
+        if self.replica.lamport() <= self.ceiling {
+            return;
+        }
+        let Some(volume) = shared.volumes.get_mut(node.number) else { return };
+        // As in `node/src/storage/writer.rs`: the clock may run on a full disk.
+        shared.checker.on_ceiling(node.number, volume.is_full());
+        self.ceiling = volume.raise_ceiling(self.replica.lamport());
+    }
+
+    fn reply(&mut self, shared: &mut Shared, node: Node, id: RequestId, cookie: Cookie, body: Bytes) {
+        let Some(route) = self.pending.remove(&id) else {
+            shared.violate(Invariant::Answered, || format!("{node} answers a request twice"));
+            return;
+        };
+        match read_reply(&body, &REPLY_LIMITS) {
+            Ok(reply) => {
+                shared.checker.on_said(shared.now, node.number, reply.clock.get());
+                if reply.failure.is_none()
+                    && let Some(identity) = reply.data.get("message_id").and_then(identity_of)
+                {
+                    shared.checker.on_promise(shared.now, node.number, identity, &shared.volumes);
+                }
+            }
+            Err(error) => {
+                shared.violate(Invariant::Answered, || format!("an unreadable reply of {node}: {error}"))
+            }
+        }
+        match route.key {
+            Some(key) => {
+                let reply = FromWorker::Reply { key, cookie, body };
+                shared.send(route.connection, Side::Dialer, reply.to_frames());
+            }
+            None => shared.send(route.connection, Side::Listener, vec![Bytes::new(), body]),
+        }
+    }
+
+    /// The broker is to ask another server.
+    fn give_back(
+        &mut self,
+        shared: &mut Shared,
+        id: RequestId,
+        message: impl FnOnce(RequestKey) -> FromWorker,
+    ) {
+        if let Some(Route { connection, key: Some(key) }) = self.pending.remove(&id) {
+            shared.send(connection, Side::Dialer, message(key).to_frames());
+        } else {
+            shared.violate(Invariant::Answered, || "a request is given back to no broker".to_owned());
+        }
+    }
+
+    fn release(&mut self, shared: &mut Shared, node: Node) {
+        while self.kept_back.front().is_some_and(|(at, _)| *at <= shared.now) {
+            if let Some((_, Effect::Publish { topic, body, meta })) = self.kept_back.pop_front() {
+                let now = shared.clock(node).monotonic;
+                self.publisher.publish(shared, now, &topic, body, &meta);
+            }
+        }
+    }
+}
+
+/// `message_id` of a reply in MessagePack.
+pub(crate) fn identity_of(value: &Value) -> Option<Identity> {
+    match value {
+        Value::Bytes(bytes) => bytes.as_ref().try_into().ok().map(Identity),
+        Value::Null
+        | Value::Bool(_)
+        | Value::Int(_)
+        | Value::Float(_)
+        | Value::Text(_)
+        | Value::List(_)
+        | Value::Map(_) => None,
+    }
+}
+
+/// The mind sees one space of links: dialled ones are even, others odd.
+fn peer_link(connection: ConnectionId, side: Side) -> PeerLink {
+    PeerLink((connection.0 << 1) | u64::from(side == Side::Listener))
+}
+
+fn connection_of(link: PeerLink) -> (ConnectionId, Side) {
+    let side = if link.0 & 1 == 0 { Side::Dialer } else { Side::Listener };
+    (ConnectionId(link.0 >> 1), side)
+}

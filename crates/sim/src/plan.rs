@@ -1,0 +1,231 @@
+//! What a seed decides beforehand: who takes part, for how long, and which faults happen when. A failing run is made smaller by
+//! taking parts of its plan away; the rest stays as it was.
+
+use crate::clock::{MILLISECOND, Micros, SECOND};
+use crate::random::Random;
+use std::collections::BTreeSet;
+
+/// Events of a seed at least, and kinds of fault.
+pub const EVENTS_MIN: u64 = 2_000;
+/// Kinds of fault of a seed at least.
+pub const FAULT_KINDS_MIN: usize = 5;
+
+/// Longest fault that ends by itself. With a new connection after it, less than the ten seconds for which servers keep what
+/// they published.
+const LENGTH_MAX: Micros = 5 * SECOND;
+
+/// What goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FaultKind {
+    /// All connections of one process break, with what is on its way.
+    ConnectionsCut,
+    /// A server is cut off from all others, in both directions.
+    Partition,
+    /// Nothing passes from one machine to another; it does the other way.
+    OneWayPartition,
+    /// Messages from one machine to another take long.
+    SlowLink,
+    /// A server is killed, and starts again later.
+    ServerKilled,
+    /// A server's machine loses power: what is in its kernel is lost too.
+    ServerPowerLost,
+    /// A server is stopped, and goes on later.
+    ServerPaused,
+    /// A server is told to leave, and starts again when it has.
+    ServerLeaves,
+    /// A broker is killed, and starts again later.
+    BrokerKilled,
+    /// A broker is stopped, and goes on later.
+    BrokerPaused,
+    /// A proxy is killed, and starts again later.
+    ProxyKilled,
+    /// A proxy is stopped, and goes on later.
+    ProxyPaused,
+    /// A volume is full for a while.
+    DiskFull,
+    /// An fsync fails: the server ends, and starts again.
+    FsyncError,
+    /// Fsync takes long for a while.
+    DiskSlow,
+    /// A server is killed, and its volume comes back in an older state.
+    VolumeRolledBack,
+    /// A server is killed, and its volume comes back empty.
+    VolumeReplaced,
+    /// A server's machine loses power, and the last commits that the disk had promised are not on it.
+    SyncLost,
+    /// A machine's calendar is set.
+    ClockJump,
+    /// Machines' calendars differ from the start on.
+    ClockSkew,
+    /// Machines' clocks run at different speeds.
+    ClockDrift,
+}
+
+impl FaultKind {
+    /// Every kind.
+    pub const ALL: [Self; 21] = [
+        Self::ConnectionsCut,
+        Self::Partition,
+        Self::OneWayPartition,
+        Self::SlowLink,
+        Self::ServerKilled,
+        Self::ServerPowerLost,
+        Self::ServerPaused,
+        Self::ServerLeaves,
+        Self::BrokerKilled,
+        Self::BrokerPaused,
+        Self::ProxyKilled,
+        Self::ProxyPaused,
+        Self::DiskFull,
+        Self::FsyncError,
+        Self::DiskSlow,
+        Self::VolumeRolledBack,
+        Self::VolumeReplaced,
+        Self::SyncLost,
+        Self::ClockJump,
+        Self::ClockSkew,
+        Self::ClockDrift,
+    ];
+
+    /// For people.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ConnectionsCut => "connections_cut",
+            Self::Partition => "partition",
+            Self::OneWayPartition => "one_way_partition",
+            Self::SlowLink => "slow_link",
+            Self::ServerKilled => "server_killed",
+            Self::ServerPowerLost => "server_power_lost",
+            Self::ServerPaused => "server_paused",
+            Self::ServerLeaves => "server_leaves",
+            Self::BrokerKilled => "broker_killed",
+            Self::BrokerPaused => "broker_paused",
+            Self::ProxyKilled => "proxy_killed",
+            Self::ProxyPaused => "proxy_paused",
+            Self::DiskFull => "disk_full",
+            Self::FsyncError => "fsync_error",
+            Self::DiskSlow => "disk_slow",
+            Self::VolumeRolledBack => "volume_rolled_back",
+            Self::VolumeReplaced => "volume_replaced",
+            Self::SyncLost => "sync_lost",
+            Self::ClockJump => "clock_jump",
+            Self::ClockSkew => "clock_skew",
+            Self::ClockDrift => "clock_drift",
+        }
+    }
+
+    /// Whether it holds from the start to the end.
+    fn is_lasting(self) -> bool {
+        matches!(self, Self::ClockSkew | Self::ClockDrift)
+    }
+}
+
+/// One fault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// What.
+    pub kind: FaultKind,
+    /// When it begins.
+    pub at: Micros,
+    /// When it ends, after that.
+    pub length: Micros,
+    /// Whom it hits: taken modulo those there are.
+    pub target: usize,
+    /// Whom else.
+    pub other: usize,
+    /// How much.
+    pub amount: u64,
+}
+
+/// What a seed decides, and what was taken away from it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// Where it comes from.
+    pub seed: u64,
+    /// 3 or 5.
+    pub servers: usize,
+    /// 2.
+    pub brokers: usize,
+    /// 2.
+    pub proxies: usize,
+    /// Those that ask.
+    pub clients: usize,
+    /// Those that listen.
+    pub subscribers: usize,
+    /// When all faults end.
+    pub heal_at: Micros,
+    /// In order of time.
+    pub faults: Vec<Fault>,
+    /// Indexes of faults that do not happen.
+    pub without: BTreeSet<usize>,
+    /// Whether the world goes on until it has had [`EVENTS_MIN`] events. Not when it is made smaller.
+    pub fill: bool,
+}
+
+impl Plan {
+    /// The plan of a seed.
+    #[must_use]
+    pub fn of(seed: u64) -> Self {
+        let mut random = Random::stream(seed, 1);
+        let servers = if random.once_in(3) { 5 } else { 3 };
+        let heal_at = random.within(6 * SECOND, 15 * SECOND);
+        let kinds = FAULT_KINDS_MIN + random.below(6);
+        let mut left = FaultKind::ALL.to_vec();
+        let mut faults = Vec::new();
+        for _ in 0..kinds {
+            let kind = left.swap_remove(random.below(left.len()));
+            let times = if kind.is_lasting() { 1 } else { random.within(1, 4) };
+            for _ in 0..times {
+                let at = if kind.is_lasting() { 0 } else { random.within(SECOND, heal_at - SECOND) };
+                faults.push(Fault {
+                    kind,
+                    at,
+                    length: random.within(100 * MILLISECOND, LENGTH_MAX).min(heal_at - at),
+                    target: random.below(1000),
+                    other: random.below(1000),
+                    amount: random.next(),
+                });
+            }
+        }
+        faults.sort_by_key(|fault| fault.at);
+        Self {
+            seed,
+            servers,
+            brokers: 2,
+            proxies: 2,
+            clients: 5 + random.below(6),
+            subscribers: 3 + random.below(3),
+            heal_at,
+            faults,
+            without: BTreeSet::new(),
+            fill: true,
+        }
+    }
+
+    /// The faults that happen, with their indexes.
+    pub fn active(&self) -> impl Iterator<Item = (usize, &Fault)> {
+        self.faults.iter().enumerate().filter(|(index, _)| !self.without.contains(index))
+    }
+
+    /// Whether a fault of this kind happens.
+    #[must_use]
+    pub fn has(&self, kind: FaultKind) -> bool {
+        self.active().any(|(_, fault)| fault.kind == kind)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_plan_has_five_kinds_of_fault() {
+        for seed in 0..1000 {
+            let plan = Plan::of(seed);
+            let kinds: BTreeSet<FaultKind> = plan.faults.iter().map(|fault| fault.kind).collect();
+            assert!(kinds.len() >= FAULT_KINDS_MIN, "seed {seed}");
+            assert!(matches!(plan.servers, 3 | 5));
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! A server's volume: batches of operations that are committed whole or not at all, and the Lamport ceiling. What harms a volume
+//! is here; when it does is the plan's business.
+
+use papo_protocol::Identity;
+use papo_protocol::lamport::Lamport;
+use papo_replica::{Op, VersionVector};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Lamport values that may be sent beyond the last one stored. Far fewer than a real server has, so that it matters.
+const LAMPORT_LEASE: u64 = 64;
+
+/// One commit.
+#[derive(Debug, Clone)]
+struct Commit {
+    ops: Vec<Arc<Op>>,
+    /// As they were then.
+    ceiling: Lamport,
+    shown: VersionVector,
+}
+
+/// What is on one server's disk.
+#[derive(Debug, Default)]
+pub struct Volume {
+    commits: Vec<Commit>,
+    /// How many operations of each identity are on it.
+    identities: BTreeMap<Identity, u32>,
+    /// All identities that were ever on it.
+    ever: BTreeSet<Identity>,
+    ceiling: Lamport,
+    shown: VersionVector,
+    /// Faults by which it is full.
+    full: u32,
+    /// Faults by which it is slow.
+    slow: u32,
+    /// Its next fsync fails.
+    pub fails_next: bool,
+}
+
+impl Volume {
+    /// Writes a batch and fsyncs it.
+    pub fn commit(&mut self, ops: &[Arc<Op>], shown: Option<VersionVector>) {
+        self.shown = shown.unwrap_or_else(|| std::mem::take(&mut self.shown));
+        for op in ops {
+            *self.identities.entry(op.identity).or_default() += 1;
+            self.ever.insert(op.identity);
+        }
+        self.commits.push(Commit { ops: ops.to_vec(), ceiling: self.ceiling, shown: self.shown.clone() });
+    }
+
+    /// Only the later half of a batch, as no transaction would.
+    pub fn tear(&mut self, ops: &[Arc<Op>]) {
+        self.commit(ops.get(ops.len().div_ceil(2)..).unwrap_or_default(), None);
+    }
+
+    /// All operations, in the order in which they were written.
+    #[must_use]
+    pub fn ops(&self) -> Vec<Op> {
+        self.commits.iter().flat_map(|commit| &commit.ops).map(|op| Op::clone(op)).collect()
+    }
+
+    /// Whether an operation of this identity is on it.
+    #[must_use]
+    pub fn holds(&self, identity: &Identity) -> bool {
+        self.identities.contains_key(identity)
+    }
+
+    /// Whether one was on it, before any harm.
+    #[must_use]
+    pub fn held(&self, identity: &Identity) -> bool {
+        self.ever.contains(identity)
+    }
+
+    /// What was shown.
+    #[must_use]
+    pub fn shown(&self) -> &VersionVector {
+        &self.shown
+    }
+
+    /// No Lamport value above this was ever sent.
+    #[must_use]
+    pub fn ceiling(&self) -> Lamport {
+        self.ceiling
+    }
+
+    /// Stores a ceiling above this value.
+    pub fn raise_ceiling(&mut self, above: Lamport) -> Lamport {
+        let ceiling = Lamport::new(above.get().saturating_add(LAMPORT_LEASE)).unwrap_or(Lamport::MAX);
+        if !self.is_full() {
+            self.ceiling = ceiling;
+        }
+        ceiling
+    }
+
+    /// Whether there is no room.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.full > 0
+    }
+
+    /// Whether fsync takes long.
+    #[must_use]
+    pub fn is_slow(&self) -> bool {
+        self.slow > 0
+    }
+
+    /// One fault more or less fills it.
+    pub fn fill(&mut self, begins: bool) {
+        self.full = if begins { self.full + 1 } else { self.full.saturating_sub(1) };
+    }
+
+    /// One fault more or less slows it.
+    pub fn slow_down(&mut self, begins: bool) {
+        self.slow = if begins { self.slow + 1 } else { self.slow.saturating_sub(1) };
+    }
+
+    /// How many commits are on it.
+    #[must_use]
+    pub fn commits(&self) -> usize {
+        self.commits.len()
+    }
+
+    /// It is what it was so many commits ago. Gives the identities that are no longer on it.
+    pub fn roll_back(&mut self, commits: usize) -> Vec<Identity> {
+        let kept = self.commits.len().saturating_sub(commits);
+        let lost = self.commits.split_off(kept);
+        if let Some(first) = lost.first() {
+            self.ceiling = self.commits.last().map_or(first.ceiling, |last| last.ceiling);
+        }
+        self.shown = self.commits.last().map(|last| last.shown.clone()).unwrap_or_default();
+        if kept == 0 {
+            self.ceiling = Lamport::default();
+        }
+        let mut gone = Vec::new();
+        for op in lost.iter().flat_map(|commit| &commit.ops) {
+            if let Some(count) = self.identities.get_mut(&op.identity) {
+                *count -= 1;
+                if *count == 0 {
+                    self.identities.remove(&op.identity);
+                    gone.push(op.identity);
+                }
+            }
+        }
+        gone
+    }
+}
