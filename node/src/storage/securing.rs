@@ -59,7 +59,9 @@ pub(super) fn secure_log(folder: &Path) -> io::Result<()> {
         Err(error) if is_out_of_room(&error) => {
             // Writing the same bytes to the same place needs no room, and makes the kernel write them as well. What the copy has
             // over it is that it may find better blocks.
-            std::fs::remove_file(&copy)?;
+            if copy.exists() {
+                std::fs::remove_file(&copy)?;
+            }
             let mut to = OpenOptions::new().write(true).open(&log)?;
             copy_bytes(&mut File::open(&log)?, &mut to)?;
             to.sync_all()?;
