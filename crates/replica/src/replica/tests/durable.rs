@@ -413,6 +413,31 @@ fn a_new_member_is_pulled_from_on_the_links_that_it_opened() {
 }
 
 #[test]
+fn a_server_that_was_behind_publishes_once_it_is_not_and_answers_nobody_before() {
+    let mut world = World::cluster(3);
+    world.ask(0, "channel", GERAL);
+    world.cut(0, 1);
+    world.cut(0, 2);
+    world.pass(31_500);
+    world.cut.clear();
+    let id = world.send_from(0, last_resort(1, &Cookie::default()), request("publish", OI, 0));
+    world.run();
+    assert_eq!(world.ask(0, "history", GERAL).messages().len(), 1, "it is durable, and shown");
+    let again = world.send_from(0, last_resort(1, &Cookie::default()), request("publish", OI, 0));
+    world.run();
+    assert_eq!((world.outcome(0, id), world.outcome(0, again)), (None, None));
+    assert_eq!(world.hosts[0].publications.len(), 0);
+    let other = world.send_from(0, broker(2, &Cookie::default()), request("publish", OI, 0));
+    assert_eq!(world.outcome(0, other), Some(&Outcome::Elsewhere), "another server is not behind");
+    world.pass(3000);
+    assert_eq!(world.outcome(0, id), Some(&Outcome::Unknown));
+    assert_eq!(world.outcome(0, again), Some(&Outcome::Unknown));
+    // The pulls that were lost are asked again.
+    world.pass(3000);
+    assert_eq!(world.hosts[0].publications.len(), 1);
+}
+
+#[test]
 fn a_dot_is_shown_only_after_all_before_it() {
     let mut world = World::cluster(3);
     for number in 0..20 {
