@@ -104,9 +104,15 @@ def test_a_cursor_from_one_server_goes_on_at_the_others(own_cluster):
         cursor, more = reply["papo_cursor"], reply["more"]
         page += 1
     assert read == posts
+    as_json = Client(rep_of(2), encoding="json")
+    reply = as_json.ask("history", channel="geral", papo_cursor="", limit=29)
+    assert [message["message"] for message in reply["messages"]] == posts[:29] and reply["more"]
+    reply = as_json.ask("history", channel="geral", papo_cursor=reply["papo_cursor"])
+    assert [message["message"] for message in reply["messages"]] == posts[29:] and not reply["more"]
     publish(client, "depois")
     for server in servers:
-        reply = server.ask("history", channel="geral", papo_cursor=cursor)
-        assert [message["message"] for message in reply["messages"]] == ["depois"]
+        # Written through another server, it is here in a moment.
+        new = wait_until("the new post is read", lambda: server.ask("history", channel="geral", papo_cursor=cursor)["messages"])
+        assert [message["message"] for message in new] == ["depois"]
     reply = servers[0].ask("history", user="alice", papo_cursor=cursor)
     assert (reply["status"], reply["code"]) == ("erro", "cursor_invalid")
