@@ -35,8 +35,9 @@ def test_a_minimal_cluster_chats_survives_and_leaves_only_its_volumes(chat):
             condition["type"] == "Ready" and condition["status"] == "True" for condition in found["status"].get("conditions", [])
         )
     wait_until("the deleted pod is back", is_back)
-    exported = chat.kubectl("exec", victim["metadata"]["name"], "--", "/papo", "export", "--data", "/data", "publications.jsonl")
-    assert "oi um" in exported
+    # What is shown is on disk at most a second later.
+    exported = lambda: chat.kubectl("exec", victim["metadata"]["name"], "--", "/papo", "export", "--data", "/data", "publications.jsonl")
+    wait_until("the post is in the new pod's export", lambda: "oi um" in exported(), 30)
     assert "oi um" in talk(chat, "um", "--read")
 
     chat.delete()
