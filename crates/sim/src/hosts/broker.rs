@@ -184,7 +184,7 @@ impl Running {
             return;
         }
         let awaited =
-            self.unanswered.get_mut(&connection).and_then(|unanswered| unanswered.pop_front()).is_some();
+            self.unanswered.get_mut(&connection).and_then(std::collections::VecDeque::pop_front).is_some();
         if !awaited {
             shared.violate(Invariant::Answered, || format!("{node} answers what nobody asked"));
         }

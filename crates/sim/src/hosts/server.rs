@@ -502,7 +502,7 @@ impl Running {
                 }
             }
             Err(error) => {
-                shared.violate(Invariant::Answered, || format!("an unreadable reply of {node}: {error}"))
+                shared.violate(Invariant::Answered, || format!("an unreadable reply of {node}: {error}"));
             }
         }
         match route.key {
