@@ -19,7 +19,8 @@ Start here:  papo local -f chatcluster.yaml --chat
 Roles also read the environment: PAPO_NAME, PAPO_SETTINGS, PAPO_DATA, PAPO_TOKEN_FILE, PAPO_BROKER, PAPO_PROXY, PAPO_REF, PAPO_PEERS,
 PAPO_PEER_DOMAIN,
 PAPO_SERVER, PAPO_LISTEN, PAPO_WORKER_LISTEN, PAPO_XSUB_LISTEN, PAPO_PEER_LISTEN, PAPO_HTTP, PAPO_DRAIN_SECONDS, PAPO_USER. A flag
-wins over the environment, the environment over the settings file. Exit status: 0 done, 1 failed, 2 used wrongly.";
+wins over the environment, the environment over the settings file. Exit status: 0 done, 1 failed, 2 used wrongly,
+74 a server's disk failed.";
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
@@ -40,6 +41,8 @@ pub enum Command {
     Bot(crate::bot::BotOptions),
     /// Write a server's history in the exercise's formats
     Export(crate::export::ExportOptions),
+    /// Write what a server_data.json says into a running cluster
+    Import(crate::import::ImportOptions),
     /// Print shell completions
     Completions {
         /// For which shell.

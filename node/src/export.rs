@@ -68,11 +68,7 @@ impl ExportFile {
 /// # Errors
 /// When the folder holds no history, or the output cannot be written.
 pub fn run(options: &ExportOptions) -> anyhow::Result<()> {
-    let stored = Stored::open(&options.data)?;
-    let shown = stored.shown()?;
-    // What is held and was never shown may still be lost with this disk: nobody has seen it.
-    let history = stored
-        .operations(|operations| History::from_operations(operations.filter(|op| shown.covers(&op.dot))))??;
+    let history = read(&options.data)?;
     match &options.out {
         Some(folder) => {
             std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
@@ -88,6 +84,14 @@ pub fn run(options: &ExportOptions) -> anyhow::Result<()> {
                 .context("cannot write to standard output")
         }
     }
+}
+
+/// What was shown. What is held and was not may still be lost with this disk: nobody has seen it.
+fn read(folder: &Path) -> anyhow::Result<History> {
+    let stored = Stored::open(folder)?;
+    let shown = stored.shown()?;
+    Ok(stored
+        .operations(|operations| History::from_operations(operations.filter(|op| shown.covers(&op.dot))))??)
 }
 
 fn write_file(file: ExportFile, history: &History, path: &Path) -> anyhow::Result<()> {

@@ -11,6 +11,7 @@ mod drain;
 mod envelope;
 mod export;
 mod http;
+mod import;
 mod local;
 mod logging;
 mod metrics;
@@ -50,6 +51,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Chat(options) => return on_runtime(chat::run(options.or_environment(&environment))),
         Command::Bot(options) => return on_runtime(bot::run(options.or_environment(&environment))),
         Command::Export(options) => export::run(&options)?,
+        Command::Import(options) => return on_runtime(import::run(options.or_environment(&environment))),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "papo", &mut std::io::stdout());
         }

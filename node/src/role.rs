@@ -195,7 +195,8 @@ pub fn publication_receives(request_bytes: usize) -> usize {
     request_bytes.saturating_mul(3).saturating_add(ENVELOPE_BYTES)
 }
 
-/// For links that carry publications: dead after three seconds of silence, well within what is kept for them (design, "Publishing").
+/// For links between servers, and for those that carry publications: dead after three seconds of silence, well within what is kept
+/// for them (design, "Publishing").
 pub fn notice_death_soon(limits: &mut Limits) {
     limits.heartbeat_interval = Duration::from_secs(1);
     limits.heartbeat_timeout = Duration::from_secs(3);

@@ -102,10 +102,10 @@ pub fn server(args: &ServerArgs, environment: &Environment) -> anyhow::Result<()
     let peers = peer_source(args, environment)?;
     let peer_listen =
         args.peer_listen.or(environment.peer_listen).unwrap_or(ListenAddress::everywhere(ports::PEER));
-    let mut members = server::server_names(&settings.members)?;
-    if members.is_empty() {
-        members.push(name.clone());
-    }
+    let given = args.common.settings.is_some() || environment.settings.is_some();
+    let alone = matches!(&peers, PeerSource::Listed(peers) if peers.is_empty());
+    // The defaults know nothing of what really runs: a server of whom no peers are told is a cluster by itself.
+    let members = if !given && alone { vec![name.clone()] } else { server::server_names(&settings.members)? };
     let spec = &settings.spec;
     let limits = Limits {
         bytes: usize::try_from(spec.limits.request_bytes).unwrap_or(usize::MAX),

@@ -18,6 +18,8 @@ MANIFEST = ROOT / "manifests" / "minimal.yaml"
 START_SECONDS = 60
 STOP_SECONDS = 30
 HTTP_SECONDS = 2
+# A server stores what it shows with its next batch, or after a second; an export has what was stored.
+SHOWN_STORED_SECONDS = 1.5
 # The files that `papo export` writes.
 EXPORTS = ("publications.jsonl", "messages.jsonl", "registry.json", "server_data.json")
 
@@ -159,7 +161,8 @@ class Local:
         return {file: (out / file).read_bytes() for file in EXPORTS}
 
     def equal_exports(self, seconds: float) -> dict[str, bytes]:
-        """The export of every server, once all are the same."""
+        """The export of every server, once all are the same; what was acknowledged before is in it."""
+        time.sleep(SHOWN_STORED_SECONDS)
 
         def equal():
             first, *others = [self.export(server.name) for server in self.of_kind("server")]

@@ -98,7 +98,8 @@ mod tests {
         let entry = ("[a-z]{1,20}", 0..4_u64, any::<u64>());
         prop::collection::vec(entry, 0..20).prop_map(|entries| {
             let entries = entries.into_iter();
-            let named = entries.map(|(name, boot, count)| (ServerName::new(&name).unwrap(), Boot(boot), count));
+            let named =
+                entries.map(|(name, boot, count)| (ServerName::new(&name).unwrap(), Boot(boot), count));
             VersionVector::from(named.collect::<Vec<_>>())
         })
     }

@@ -74,10 +74,16 @@ enum Effect {
     Write([u8; 16]),
 }
 
+enum Body {
+    /// Written anew at each attempt, with the clock of that moment.
+    Fields { fields: Vec<(&'static str, String)>, effect: Effect },
+    /// Sent as it is.
+    Whole(Bytes),
+}
+
 struct Question {
     service: &'static str,
-    fields: Vec<(&'static str, String)>,
-    effect: Effect,
+    body: Body,
     deadline: Instant,
 }
 
@@ -142,8 +148,20 @@ impl Client {
         effect: Effect,
     ) -> Result<ReadReply, RequestError> {
         let fields = fields.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
+        self.ask_body(service, Body::Fields { fields, effect }).await
+    }
+
+    /// Sends a request that somebody else wrote, whole. When it changes something it is to carry a `papo_id`, since it is repeated.
+    ///
+    /// # Errors
+    /// [`RequestError`]; [`REQUEST_DEADLINE`] bounds the wait.
+    pub async fn send_whole(&self, service: &'static str, request: Bytes) -> Result<ReadReply, RequestError> {
+        self.ask_body(service, Body::Whole(request)).await
+    }
+
+    async fn ask_body(&self, service: &'static str, body: Body) -> Result<ReadReply, RequestError> {
         let (answer, reply) = oneshot::channel();
-        let question = Question { service, fields, effect, deadline: Instant::now() + REQUEST_DEADLINE };
+        let question = Question { service, body, deadline: Instant::now() + REQUEST_DEADLINE };
         self.jobs.send(Job { question, answer }).await.map_err(|_| RequestError::Closed)?;
         reply.await.unwrap_or(Err(RequestError::Closed))
     }
@@ -241,13 +259,18 @@ impl Asker {
     async fn attempt(&mut self, question: &Question) -> Result<Bytes, AttemptError> {
         let clock = self.clock.clone();
         let socket = self.connected().await?;
-        let fields: Vec<_> = question.fields.iter().map(|(key, value)| (*key, value.as_str())).collect();
-        let id = match question.effect {
-            Effect::Read => None,
-            Effect::Write(id) => Some(id),
+        let request = match &question.body {
+            Body::Whole(request) => request.clone(),
+            Body::Fields { fields, effect } => {
+                let fields: Vec<_> = fields.iter().map(|(key, value)| (*key, value.as_str())).collect();
+                let id = match effect {
+                    Effect::Read => None,
+                    Effect::Write(id) => Some(*id),
+                };
+                let sent = clock.on_send();
+                write_request(question.service, &fields, id, sent, now(), Encoding::MessagePack)
+            }
         };
-        let request =
-            write_request(question.service, &fields, id, clock.on_send(), now(), Encoding::MessagePack);
         let exchange = async {
             socket.send(ZmqMessage::from(request)).await?;
             socket.recv().await

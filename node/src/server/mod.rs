@@ -188,8 +188,10 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
         // one dead broker would stop a rolling update of the servers.
         let connected = (requests.brokers() > 0 || options.brokers.is_empty())
             && (publisher.connected() > 0 || options.proxies.is_empty());
-        // A server that has not caught up once would show less than its clients saw before.
-        owner.set_ready(drain_until.is_none() && connected && replica.has_caught_up());
+        // A server that has not caught up once would show less than its clients saw before. A disk that hangs is no reason to be
+        // restarted, which would not help, but one to be spared.
+        let able = replica.has_caught_up() && !storage.is_stuck();
+        owner.set_ready(drain_until.is_none() && connected && able);
         let done = || requests.in_flight() == 0 && replica.is_held_by_peers();
         if drain_until.is_some_and(|until| done() || now().monotonic > until) {
             break;
@@ -214,6 +216,7 @@ fn open(
 ) -> anyhow::Result<(Storage, UnboundedReceiver<Outcome>, Replica)> {
     let Opened { storage, outcomes, stored, lamport_floor, shown } =
         Storage::open(data, &settings.cluster_id, &settings.name)?;
+    tracing::debug!(shown = shown.digest(), "data folder opened");
     let replica = stored
         .operations(|operations| Replica::open(settings, operations, lamport_floor, &shown, now()))
         .context("reading the history")??;

@@ -33,10 +33,14 @@ impl Peers {
         listen: &[SocketAddr],
         addresses: watch::Receiver<Vec<Address>>,
     ) -> anyhow::Result<(Endpoint, Endpoint, Self)> {
-        let (listener_events, listener) =
-            Endpoint::new(context.papo_endpoint(SocketType::Router, PEER_MESSAGE_BYTES_MAX, "server"));
-        let (dialer_events, dialer) =
-            Endpoint::new(context.papo_endpoint(SocketType::Dealer, PEER_MESSAGE_BYTES_MAX, "server"));
+        let endpoint = |socket| {
+            let mut settings = context.papo_endpoint(socket, PEER_MESSAGE_BYTES_MAX, "server");
+            // Whom a write waits for must be known: with too few, it is refused before it is begun.
+            role::notice_death_soon(&mut settings.limits);
+            Endpoint::new(settings)
+        };
+        let (listener_events, listener) = endpoint(SocketType::Router);
+        let (dialer_events, dialer) = endpoint(SocketType::Dealer);
         role::listen(&listener, listen, "the other servers").await?;
         targets::follow(context, dialer.clone(), addresses);
         Ok((listener_events, dialer_events, Self { dialer, listener, known: HashSet::new() }))
@@ -98,7 +102,8 @@ impl Peers {
 
     /// Sends one message of the peer protocol.
     pub fn send(&self, to: PeerLink, bytes: Bytes) {
-        // A peer that is dropped pulls what it missed when it is back.
+        // The mind pushes little ahead of what a peer has stored, so only a link that carries nothing any more fills its queue. A
+        // peer that is dropped pulls what it missed when it is back.
         role::send_or_close(self.handle(side(to)), PeerId(to.0 >> 1), &[bytes]);
     }
 

@@ -52,6 +52,20 @@ pub enum StorageError {
         /// Its number.
         seq: i64,
     },
+    /// The disk does not take the write-ahead log again.
+    #[error("cannot make sure that what {} holds is on disk: the disk fails, see docs/operations.md", path.display())]
+    Log {
+        /// Which folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A server reads and writes it alone, see `Sharing`.
+    #[error("the server of {} keeps its history to itself while its disk is full: make room, or ask another server", path.display())]
+    Alone {
+        /// Which file.
+        path: PathBuf,
+    },
     /// SQLite failed.
     #[error("the database failed")]
     Sqlite(#[from] rusqlite::Error),

@@ -1,34 +1,50 @@
-//! Reading what is stored, in one snapshot, operation after operation: a long history is never in memory a second time.
+//! Reading what is stored, operation after operation: a long history is never in memory a second time.
 
 use super::error::StorageError;
-use super::schema::{keeps_what_is_shown, open_for_reading};
+use super::schema::{FILE_NAME, keeps_what_is_shown, open_for_reading};
+use super::securing::announce_reader;
 use papo_protocol::identity::{Boot, Dot, Identity};
 use papo_protocol::lamport::Lamport;
 use papo_protocol::names::ServerName;
 use papo_protocol::time::UnixMillis;
 use papo_replica::{Op, OpKind, VersionVector};
 use rusqlite::{Connection, Row};
+use std::fs::File;
 use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How often a long reading says how far it is.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What a data folder holds, as it was when this was opened, whatever a live server beside it writes meanwhile.
+/// What a data folder holds.
 #[derive(Debug)]
 pub struct Stored {
-    connection: Connection,
+    connection: Arc<Mutex<Connection>>,
+    /// Keeps a server from starting on this folder meanwhile.
+    _reader: Option<File>,
 }
 
 impl Stored {
-    /// Opens a data folder, beside a live server too.
+    /// Opens a data folder, beside a live server too: what it holds now, whatever that server writes meanwhile.
     ///
     /// # Errors
     /// When there is no readable database of a known version.
     pub fn open(folder: &Path) -> Result<Self, StorageError> {
+        let path = folder.join(FILE_NAME);
+        if !path.is_file() {
+            return Err(StorageError::Absent { path });
+        }
+        let reader = announce_reader(folder)
+            .map_err(|source| StorageError::Folder { path: folder.to_owned(), source })?;
         let connection = open_for_reading(folder)?;
         connection.execute_batch("BEGIN")?;
-        Ok(Self { connection })
+        Ok(Self { connection: Arc::new(Mutex::new(connection)), _reader: reader })
+    }
+
+    /// Through the connection of the one writer, which writes nothing while this reads.
+    pub(super) fn of_writer(connection: Arc<Mutex<Connection>>) -> Self {
+        Self { connection, _reader: None }
     }
 
     /// What was shown, by writer.
@@ -36,12 +52,13 @@ impl Stored {
     /// # Errors
     /// When the file fails or holds a row that no papo wrote.
     pub fn shown(&self) -> Result<VersionVector, StorageError> {
-        let statement = if keeps_what_is_shown(&self.connection)? {
+        let connection = held(&self.connection);
+        let statement = if keeps_what_is_shown(&connection)? {
             "SELECT origin, boot, seq FROM shown"
         } else {
             "SELECT origin, boot, max(seq) FROM operations GROUP BY origin, boot"
         };
-        let mut statement = self.connection.prepare(statement)?;
+        let mut statement = connection.prepare(statement)?;
         let mut rows = statement.query([])?;
         let mut entries = Vec::new();
         while let Some(row) = rows.next()? {
@@ -63,7 +80,8 @@ impl Stored {
         &self,
         take: impl FnOnce(&mut dyn Iterator<Item = Op>) -> T,
     ) -> Result<T, StorageError> {
-        let mut statement = self.connection.prepare(
+        let connection = held(&self.connection);
+        let mut statement = connection.prepare(
             "SELECT origin, boot, seq, lamport, identity, at, kind FROM operations ORDER BY origin, boot, seq",
         )?;
         let mut rows = statement.query([])?;
@@ -80,6 +98,11 @@ impl Stored {
         let taken = take(&mut operations);
         failure.map_or(Ok(taken), Err)
     }
+}
+
+/// A connection is sound after a panic beside it: what was begun is rolled back.
+pub(super) fn held(connection: &Mutex<Connection>) -> MutexGuard<'_, Connection> {
+    connection.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Says how far a long reading is.

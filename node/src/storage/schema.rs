@@ -4,7 +4,8 @@
 //! by one version, and forward again. No statement here names a column with `*`.
 
 use super::error::StorageError;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use super::failure::is_full;
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 use std::path::Path;
 
 /// The database inside a server's data folder.
@@ -53,14 +54,39 @@ CREATE TRIGGER schema_1_shows_what_it_stores AFTER INSERT ON operations WHEN NEW
 END;
 ";
 
-/// Opens for the one writer, creating or migrating what is there.
-pub(super) fn open_for_writing(folder: &Path) -> Result<Connection, StorageError> {
+/// Whether others may read beside the writer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sharing {
+    /// They may: the index of the log is a file.
+    Shared,
+    /// They may not: the index is in memory, for want of room on the disk.
+    Alone,
+}
+
+/// Opens for the one writer, creating or migrating what is there. A server whose disk is full still opens what it has.
+pub(super) fn open_for_writing(folder: &Path) -> Result<(Connection, Sharing), StorageError> {
+    match open_shared_or_alone(folder, Sharing::Shared) {
+        Err(StorageError::Sqlite(error)) if is_full(&error, folder) => {
+            tracing::warn!("the disk is full: no export beside this server until there is room");
+            open_shared_or_alone(folder, Sharing::Alone)
+        }
+        opened => opened,
+    }
+}
+
+fn open_shared_or_alone(folder: &Path, sharing: Sharing) -> Result<(Connection, Sharing), StorageError> {
     let path = folder.join(FILE_NAME);
     let mut connection = Connection::open(&path)?;
+    if sharing == Sharing::Alone {
+        connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+    }
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
+    // The writer does it, and hears what becomes of it.
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+    // Once the main file has what the log held, the log is cut to what it holds.
+    connection.pragma_update(None, "journal_size_limit", 0)?;
     let found = version(&connection, &path)?;
-    // Only then: a server whose disk is full must still open what it has.
     if found < SCHEMA_VERSION {
         let transaction = connection.transaction()?;
         for migration in MIGRATIONS.iter().skip(usize::try_from(found).unwrap_or_default()) {
@@ -69,21 +95,22 @@ pub(super) fn open_for_writing(folder: &Path) -> Result<Connection, StorageError
         transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
         transaction.commit()?;
     }
-    Ok(connection)
+    Ok((connection, sharing))
 }
 
 /// Opens read-only, beside a live server if there is one.
 ///
 /// # Errors
-/// When there is no readable database of a known version.
+/// When the database of a known version cannot be read.
 pub(super) fn open_for_reading(folder: &Path) -> Result<Connection, StorageError> {
     let path = folder.join(FILE_NAME);
-    if !path.is_file() {
-        return Err(StorageError::Absent { path });
-    }
     let connection = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    version(&connection, &path)?;
-    Ok(connection)
+    match version(&connection, &path) {
+        Err(StorageError::Sqlite(error)) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {
+            Err(StorageError::Alone { path })
+        }
+        found => found.map(|_| connection),
+    }
 }
 
 fn version(connection: &Connection, path: &Path) -> Result<i64, StorageError> {

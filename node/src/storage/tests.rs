@@ -41,8 +41,8 @@ fn shared(operations: &[Op]) -> Vec<Arc<Op>> {
 }
 
 fn shown(entries: &[(&str, Boot, u64)]) -> VersionVector {
-    let entry = |(origin, boot, seq): &(&str, Boot, u64)| (ServerName::new(*origin).unwrap(), *boot, *seq);
-    VersionVector::from(entries.iter().map(entry).collect::<Vec<_>>())
+    let entries = entries.iter().map(|(origin, boot, seq)| (ServerName::new(origin).unwrap(), *boot, *seq));
+    VersionVector::from(entries.collect::<Vec<_>>())
 }
 
 async fn store(opened: &mut Opened, batch: u64, operations: &[Op], shown: Option<VersionVector>) {
@@ -96,6 +96,25 @@ async fn the_lamport_ceiling_survives_a_restart() {
         opened.storage.cover(sent).await;
     }
     assert!(open(folder.path()).unwrap().lamport_floor >= sent);
+}
+
+#[tokio::test]
+async fn a_higher_lamport_ceiling_is_stored_before_it_is_needed() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut opened = open(folder.path()).unwrap();
+    let sent = |lamport| Lamport::new(lamport).unwrap();
+    opened.storage.cover(sent(1)).await;
+    // Half of what is covered is used: more is asked for behind the batches, and nobody waits.
+    opened.storage.cover(sent(60_000)).await;
+    store(&mut opened, 1, &[operation(1)], None).await;
+    drop(opened);
+    assert!(open(folder.path()).unwrap().lamport_floor > sent(150_000));
+
+    let mut opened = open(folder.path()).unwrap();
+    opened.storage.cover(sent(120_000)).await;
+    opened.storage.cover(sent(2_000_000)).await;
+    drop(opened);
+    assert!(open(folder.path()).unwrap().lamport_floor > sent(2_000_000), "a leap is covered, too");
 }
 
 #[test]

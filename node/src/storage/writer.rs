@@ -1,19 +1,33 @@
-//! The writer thread: batches in, outcomes out, in the same order.
+//! The writer thread: batches in, outcomes out, in the same order. Between batches it moves what the write-ahead log holds into the
+//! main file.
 
 use super::error::StorageError;
-use super::reading::Stored;
-use super::schema::{SCHEMA_VERSION, open_for_writing, read_fact, write_fact};
+use super::failure::{is_full, stop_at};
+use super::reading::{Stored, held};
+use super::schema::{FILE_NAME, SCHEMA_VERSION, Sharing, open_for_writing, read_fact, write_fact};
+use super::securing::{secure_log, sync_folder, wait_for_readers};
 use papo_protocol::lamport::Lamport;
 use papo_protocol::names::ServerName;
 use papo_replica::{Op, VersionVector};
-use rusqlite::{Connection, ErrorCode, Transaction, params};
+use rusqlite::{Connection, Transaction, params};
 use std::fs::File;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+
+/// A disk that has not answered for so long hangs. Longer than a broker waits for a server (3 s) and than any pause of a healthy
+/// disk; several times shorter than what a person waits.
+const STUCK_AFTER: Duration = Duration::from_secs(5);
+
+/// From this length on the write-ahead log is moved into the main file: what SQLite does by default (1,000 pages).
+const LOG_BYTES: u64 = 4 << 20;
 
 /// A process that stopped uncleanly may have sent Lamport values up to this far above the last one that it stored.
 const LAMPORT_LEASE: u64 = 100_000;
+/// So much of it may be left when more is asked for: nobody waits for the disk while it keeps up.
+const LAMPORT_LEASE_LEFT: u64 = LAMPORT_LEASE / 2;
 
 const FACT_OWNER: &str = "owner";
 const FACT_LAMPORT_CEILING: &str = "lamport_ceiling";
@@ -29,7 +43,7 @@ pub enum Outcome {
 
 enum Work {
     Batch { batch: u64, operations: Vec<Arc<Op>>, shown: Option<VersionVector> },
-    Ceiling { ceiling: Lamport, done: tokio::sync::oneshot::Sender<()> },
+    Ceiling { ceiling: Lamport, done: oneshot::Sender<()> },
 }
 
 /// What a data folder held.
@@ -51,6 +65,9 @@ pub struct Storage {
     work: Option<mpsc::Sender<Work>>,
     thread: Option<std::thread::JoinHandle<()>>,
     ceiling: Lamport,
+    /// A higher one that is being stored.
+    raise: Option<(Lamport, oneshot::Receiver<()>)>,
+    under_way: UnderWay,
 }
 
 impl Storage {
@@ -59,17 +76,8 @@ impl Storage {
     /// # Errors
     /// [`StorageError`] when the folder is not writable, in use, another server's, or damaged.
     pub fn open(folder: &Path, cluster_id: &str, server: &ServerName) -> Result<Opened, StorageError> {
-        let folder_error = |source| StorageError::Folder { path: folder.to_owned(), source };
-        std::fs::create_dir_all(folder).map_err(folder_error)?;
-        let lock = File::create(folder.join("lock")).map_err(folder_error)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(std::fs::TryLockError::WouldBlock) => {
-                return Err(StorageError::InUse { path: folder.to_owned() });
-            }
-            Err(std::fs::TryLockError::Error(source)) => return Err(folder_error(source)),
-        }
-        let connection = open_for_writing(folder)?;
+        let lock = lock(folder)?;
+        let (connection, sharing) = open(folder)?;
         let expected = format!("{server} of {cluster_id}");
         match read_fact::<String>(&connection, FACT_OWNER)? {
             None => write_fact(&connection, FACT_OWNER, &expected)?,
@@ -79,9 +87,18 @@ impl Storage {
         let ceiling = read_fact::<i64>(&connection, FACT_LAMPORT_CEILING)?;
         let lamport_floor =
             ceiling.and_then(|ceiling| Lamport::new(ceiling.cast_unsigned())).unwrap_or_default();
-        let stored = Stored::open(folder)?;
+        let connection = Arc::new(Mutex::new(connection));
+        let stored = Stored::of_writer(Arc::clone(&connection));
         let shown = stored.shown()?;
-        let mut writer = Writer { connection, shown: shown.clone() };
+        let under_way = UnderWay::default();
+        let mut writer = Writer {
+            connection,
+            sharing,
+            folder: folder.to_owned(),
+            shown: shown.clone(),
+            is_full: sharing == Sharing::Alone,
+            under_way: under_way.clone(),
+        };
 
         let (work, queue) = mpsc::channel();
         let (outcome, outcomes) = tokio::sync::mpsc::unbounded_channel();
@@ -92,7 +109,8 @@ impl Storage {
                 drop(lock);
             })
             .map_err(StorageError::Thread)?;
-        let storage = Self { work: Some(work), thread: Some(thread), ceiling: lamport_floor };
+        let storage =
+            Self { work: Some(work), thread: Some(thread), ceiling: lamport_floor, raise: None, under_way };
         Ok(Opened { storage, outcomes, stored, lamport_floor, shown })
     }
 
@@ -102,17 +120,54 @@ impl Storage {
         self.send(Work::Batch { batch, operations, shown });
     }
 
-    /// Makes sure that no restart forgets `lamport`: returns at once while it is under the stored ceiling, else stores a higher one.
+    /// Makes sure that no restart forgets `lamport`: returns at once while it is under the stored ceiling. A higher one is stored
+    /// long before it is needed; only where the disk does not keep up is it waited for, and not at all where the disk hangs: a
+    /// restart could then repeat values that no operation carries, which costs order between reads but loses nothing.
     pub async fn cover(&mut self, lamport: Lamport) {
-        if lamport <= self.ceiling {
-            return;
+        loop {
+            let is_near = lamport.get().saturating_add(LAMPORT_LEASE_LEFT) > self.ceiling.get();
+            if self.raise.is_none() && is_near && self.ceiling < Lamport::MAX {
+                self.raise = Some(self.store_ceiling(lamport));
+            }
+            let Some((ceiling, mut stored)) = self.raise.take() else { return };
+            let must_wait = lamport > self.ceiling && !self.is_stuck();
+            let answer = if must_wait {
+                tokio::time::timeout(STUCK_AFTER, &mut stored).await.ok().map(|stored| stored.is_ok())
+            } else {
+                match stored.try_recv() {
+                    Ok(()) => Some(true),
+                    Err(oneshot::error::TryRecvError::Closed) => Some(false),
+                    Err(oneshot::error::TryRecvError::Empty) => None,
+                }
+            };
+            match answer {
+                Some(true) => self.ceiling = ceiling,
+                // The thread is gone: whoever waits for its outcomes hears that.
+                Some(false) => return,
+                None => {
+                    self.raise = Some((ceiling, stored));
+                    return;
+                }
+            }
+            if !must_wait {
+                return;
+            }
+            // What was asked for earlier may not reach so far: clients move the clock, too.
         }
+    }
+
+    /// Has a ceiling stored that leaves room above `lamport`.
+    fn store_ceiling(&self, lamport: Lamport) -> (Lamport, oneshot::Receiver<()>) {
         let ceiling = Lamport::new(lamport.get().saturating_add(LAMPORT_LEASE)).unwrap_or(Lamport::MAX);
-        let (done, stored) = tokio::sync::oneshot::channel();
+        let (done, stored) = oneshot::channel();
         self.send(Work::Ceiling { ceiling, done });
-        if stored.await.is_ok() {
-            self.ceiling = ceiling;
-        }
+        (ceiling, stored)
+    }
+
+    /// Whether the disk hangs: something has been under way for longer than any healthy disk takes. Reads go on, without it.
+    #[must_use]
+    pub fn is_stuck(&self) -> bool {
+        self.under_way.since().is_some_and(|since| since.elapsed() > STUCK_AFTER)
     }
 
     fn send(&self, work: Work) {
@@ -134,11 +189,56 @@ impl Drop for Storage {
     }
 }
 
+/// Takes the folder for this process, as long as the file is open.
+fn lock(folder: &Path) -> Result<File, StorageError> {
+    let folder_error = |source| StorageError::Folder { path: folder.to_owned(), source };
+    if !folder.is_dir() {
+        std::fs::create_dir_all(folder).map_err(folder_error)?;
+        let whole = folder.canonicalize().map_err(folder_error)?;
+        whole.parent().map_or(Ok(()), sync_folder).map_err(folder_error)?;
+    }
+    let lock = File::create(folder.join("lock")).map_err(folder_error)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(std::fs::TryLockError::WouldBlock) => Err(StorageError::InUse { path: folder.to_owned() }),
+        Err(std::fs::TryLockError::Error(source)) => Err(folder_error(source)),
+    }
+}
+
+/// Opens the database, of which everything is on disk then.
+fn open(folder: &Path) -> Result<(Connection, Sharing), StorageError> {
+    let folder_error = |source| StorageError::Folder { path: folder.to_owned(), source };
+    let readers = wait_for_readers(folder).map_err(folder_error)?;
+    secure_log(folder).map_err(|source| StorageError::Log { path: folder.to_owned(), source })?;
+    let opened = open_for_writing(folder)?;
+    drop(readers);
+    Ok(opened)
+}
+
+/// When the writer began what it is doing now.
+#[derive(Debug, Clone, Default)]
+struct UnderWay(Arc<Mutex<Option<Instant>>>);
+
+impl UnderWay {
+    fn set(&self, since: Option<Instant>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = since;
+    }
+
+    fn since(&self) -> Option<Instant> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// The half that runs on the thread.
 struct Writer {
-    connection: Connection,
+    connection: Arc<Mutex<Connection>>,
+    sharing: Sharing,
+    folder: PathBuf,
     /// What the file says is shown.
     shown: VersionVector,
+    /// Whether the last write found no room.
+    is_full: bool,
+    under_way: UnderWay,
 }
 
 impl Writer {
@@ -148,37 +248,74 @@ impl Writer {
         outcome: &tokio::sync::mpsc::UnboundedSender<Outcome>,
     ) {
         while let Ok(work) = queue.recv() {
+            self.under_way.set(Some(Instant::now()));
             match work {
                 Work::Batch { batch, operations, shown } => {
-                    let result = match self.write_batch(&operations, shown) {
-                        Ok(()) => Outcome::Stored(batch),
-                        Err(error) if is_full(&error) => {
-                            tracing::warn!(
-                                operations = operations.len(),
-                                "the disk is full: writes go elsewhere until there is room"
-                            );
-                            Outcome::Full(batch)
-                        }
-                        Err(error) => stop_at(&error),
-                    };
+                    let written = self.write_batch(&operations, shown);
+                    let result =
+                        if self.judge(written) { Outcome::Stored(batch) } else { Outcome::Full(batch) };
                     if outcome.send(result).is_err() {
                         return;
                     }
                 }
                 Work::Ceiling { ceiling, done } => {
-                    match write_fact(&self.connection, FACT_LAMPORT_CEILING, ceiling.get().cast_signed()) {
-                        Ok(()) => {}
-                        // The clock may run on a full disk: a restart could then repeat Lamport values that no operation
-                        // carries, which costs order between reads but loses nothing.
-                        Err(error) if is_full(&error) => {
-                            tracing::warn!("the disk is full: the clock's ceiling is not stored");
-                        }
-                        Err(error) => stop_at(&error),
-                    }
+                    let ceiling = ceiling.get().cast_signed();
+                    let written = write_fact(&held(&self.connection), FACT_LAMPORT_CEILING, ceiling);
+                    // The clock runs on, on a full disk too: as on one that hangs, see `Storage::cover`.
+                    self.judge(written);
                     // A closed receiver is a server that no longer waits.
                     let _ = done.send(());
                 }
             }
+            self.move_log();
+            if self.sharing == Sharing::Alone && !self.is_full {
+                self.share();
+            }
+            self.under_way.set(None);
+        }
+    }
+
+    /// Whether it was done. The other way for it to return is that the disk is full: nothing of it was done.
+    fn judge(&mut self, done: Result<(), rusqlite::Error>) -> bool {
+        let is_full = match done {
+            Ok(()) => false,
+            Err(error) if is_full(&error, &self.folder) => true,
+            Err(error) => stop_at(&error),
+        };
+        match (self.is_full, is_full) {
+            (false, true) => tracing::warn!("the disk is full: writes go elsewhere until there is room"),
+            (true, false) => tracing::info!("the disk has room again"),
+            (false, false) | (true, true) => {}
+        }
+        self.is_full = is_full;
+        !is_full
+    }
+
+    /// Opens the database once more, now that there is room for others to read beside it.
+    fn share(&mut self) {
+        let mut connection = held(&self.connection);
+        // Closing is what gives up the lock.
+        let alone = match Connection::open_in_memory() {
+            Ok(nothing) => std::mem::replace(&mut *connection, nothing),
+            Err(error) => stop_at(&error),
+        };
+        drop(alone);
+        match open_for_writing(&self.folder) {
+            Ok(opened) => (*connection, self.sharing) = opened,
+            Err(error) => stop_at(&error),
+        }
+    }
+
+    /// Moves the log into the main file once it is long. SQLite would do that by itself, but keep an error of it to itself, too.
+    fn move_log(&self) {
+        let log = self.folder.join(format!("{FILE_NAME}-wal"));
+        // Its length is what it holds: see `journal_size_limit`.
+        if std::fs::metadata(log).is_ok_and(|log| log.len() > LOG_BYTES)
+            && let Err(error) = held(&self.connection).query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
+            // Without room the log stays as long as it is, and the next batch says so.
+            && !is_full(&error, &self.folder)
+        {
+            stop_at(&error);
         }
     }
 
@@ -187,7 +324,8 @@ impl Writer {
         operations: &[Arc<Op>],
         shown: Option<VersionVector>,
     ) -> Result<(), rusqlite::Error> {
-        let transaction = self.connection.transaction()?;
+        let mut connection = held(&self.connection);
+        let transaction = connection.transaction()?;
         insert_operations(&transaction, operations)?;
         if let Some(shown) = &shown {
             replace_shown(&transaction, &self.shown, shown)?;
@@ -241,16 +379,3 @@ fn replace_shown(
     }
     Ok(())
 }
-
-fn is_full(error: &rusqlite::Error) -> bool {
-    error.sqlite_error_code() == Some(ErrorCode::DiskFull)
-}
-
-/// Any other failure may have lost what the kernel already accepted: only a new process that reads the file again knows.
-fn stop_at(error: &rusqlite::Error) -> ! {
-    tracing::error!(%error, "the database cannot be written: stopping, so that nothing is acknowledged that is not on disk");
-    std::process::exit(EXIT_STORAGE_FAILED);
-}
-
-/// Exit status of a server whose disk failed.
-const EXIT_STORAGE_FAILED: i32 = 74; // EX_IOERR of sysexits.h

@@ -18,6 +18,8 @@ MANIFEST = Path(__file__).parents[3] / "manifests" / "minimal.yaml"
 SERVERS = (1, 2, 3)
 START_SECONDS = 30
 STOP_SECONDS = 20
+# A server stores what it shows with its next batch, or after a second; an export has what was stored.
+SHOWN_STORED_SECONDS = 1.5
 # The files that `papo export` writes (row I01).
 EXPORTS = ("publications.jsonl", "messages.jsonl", "registry.json", "server_data.json")
 
@@ -164,7 +166,8 @@ class Cluster:
         return [self.export(number) for number in SERVERS]
 
     def equal_exports(self) -> dict[str, bytes]:
-        """The export of every server, once they are all the same."""
+        """The export of every server, once they are all the same; what was acknowledged before is in it."""
+        time.sleep(SHOWN_STORED_SECONDS)
 
         def equal():
             first, *others = self.exports()

@@ -289,6 +289,10 @@ def test_a_server_is_ready_while_it_has_a_broker_and_a_proxy(several):
     wait_until("it is ready again", lambda: several.is_ready("server-1"))
 
 
+def posted(client: Client) -> list[str]:
+    return [message["message"] for message in client.ask("history", channel=CHANNEL)["messages"]]
+
+
 def test_a_chat_outlives_its_broker_and_its_proxy(several):
     chat = subprocess.Popen(
         [PAPO, "chat", "--user", "ana", "--broker", ",".join(BROKERS), "--proxy", ",".join(PROXIES)],
@@ -317,6 +321,8 @@ def test_a_chat_outlives_its_broker_and_its_proxy(several):
             ended(several, name, signal.SIGKILL)
             says(f"after the end of {name}")
         types(f"from ana {round_}", f"/expect 30 after the end of {names[-1]}")
+    # The chat ends at `goodbye`, and is to have written its last line by then.
+    wait_until("ana's last post is there", lambda: "from ana 3" in posted(bia))
     says("goodbye")
     types("/expect 30 goodbye")
     chat.stdin.close()

@@ -102,6 +102,30 @@ proptest! {
         prop_assert_eq!(direct.state(), &state);
     }
 
+    /// One server shows all at once, the other piece by piece, and holds more.
+    #[test]
+    fn invariant_3_servers_with_equal_shown_vectors_have_equal_state_order_and_export_bytes(
+        ops in ops(),
+        steps in prop::collection::vec((0..4_u64, 0..15_u64), 0..30),
+    ) {
+        let mut one = History::restore(ops.iter().cloned(), &VersionVector::default()).unwrap();
+        for (writer, count) in steps {
+            let origin = ServerName::new(&format!("server-{}", writer / 2)).unwrap();
+            let before = one.shown().clone();
+            one.show(&Writer { origin, boot: Boot(writer % 2) }, count);
+            prop_assert!(one.shown().covers_all(&before), "what is shown only grows");
+        }
+        prop_assert!(one.vector().covers_all(one.shown()), "and is held");
+        let shown: Vec<Op> = ops.into_iter().filter(|op| one.shown().covers(&op.dot)).collect();
+        let other = History::from_operations(shown).unwrap();
+        prop_assert_eq!(one.shown(), other.shown());
+        prop_assert_eq!(one.state(), other.state());
+        prop_assert_eq!(exports(&one), exports(&other));
+        let order = |history: &History| history.visible().map(|op| op.position()).collect::<Vec<_>>();
+        prop_assert_eq!(order(&one), order(&other));
+        prop_assert_eq!(one.hidden(), other.hidden());
+    }
+
     #[test]
     fn h01_a_merge_is_the_union_and_takes_only_what_is_missing(ops in ops(), split in any::<prop::sample::Index>()) {
         let whole = History::from_operations(ops.iter().cloned()).unwrap();

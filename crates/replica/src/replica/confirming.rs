@@ -34,6 +34,11 @@ impl Unconfirmed {
         self.ops.push_back(op);
     }
 
+    /// Whether the operation of this number is not published yet.
+    pub(super) fn has(&self, seq: u64) -> bool {
+        self.ops.front().is_some_and(|first| first.dot.seq <= seq)
+    }
+
     pub(super) fn has_room(&self) -> bool {
         self.ops.len() < UNCONFIRMED_MAX
     }
@@ -65,8 +70,7 @@ impl Replica {
                 self.answer_write(now, asker.client, &standing, effects);
             }
         }
-        while let Some(asker) =
-            self.unconfirmed.askers.pop_front_if(|asker| asker.deadline <= now.monotonic)
+        while let Some(asker) = self.unconfirmed.askers.pop_front_if(|asker| asker.deadline <= now.monotonic)
         {
             self.answer_unknown(now, asker.client, effects);
         }

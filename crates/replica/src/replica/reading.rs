@@ -1,8 +1,6 @@
 //! Histories as replies: functions of what is shown.
 
-use crate::constants::{
-    CURSOR_BYTES_MAX, ENTRY_OVERHEAD_BYTES, PAGE_RESERVE_BYTES, REPLY_ENTRIES_BYTES_MAX,
-};
+use crate::constants::{CURSOR_BYTES_MAX, ENTRY_OVERHEAD_BYTES, PAGE_RESERVE_BYTES, REPLY_ENTRIES_BYTES_MAX};
 use crate::cursor::write_cursor;
 use crate::history::{Fit, History};
 use crate::op::{Op, OpKind};
@@ -86,7 +84,8 @@ impl Reader<'_> {
             if entry_bytes > PAGE_BYTES_MAX {
                 return Fit::Never;
             }
-            if self.limit.is_some_and(|limit| entries.len() >= limit) || bytes + entry_bytes > PAGE_BYTES_MAX {
+            if self.limit.is_some_and(|limit| entries.len() >= limit) || bytes + entry_bytes > PAGE_BYTES_MAX
+            {
                 return Fit::Full;
             }
             bytes += entry_bytes;

@@ -8,9 +8,7 @@ use super::peers::{Asking, Greeting, Link};
 use super::{Effect, Now, PeerLink, Replica};
 use crate::constants::{ANSWERED_LINKS_MAX, OPS_BYTES_MAX, PULL_INTERVAL, PULL_TIMEOUT};
 use crate::op::Op;
-use crate::peer::{
-    Facts, Hello, PEER_VERSION, PEER_VERSION_MIN, PeerMessage, decode_op, encode_op,
-};
+use crate::peer::{Facts, Hello, PEER_VERSION, PEER_VERSION_MIN, PeerMessage, decode_op, encode_op};
 use crate::vector::{VersionVector, Writer};
 use bytes::Bytes;
 use papo_protocol::lamport::Lamport;
@@ -317,7 +315,13 @@ impl Replica {
             bytes += op.len();
             ops.push(op);
         }
-        PeerMessage::Ops { ops, more, token, have: self.history.vector(), shown: self.history.shown().clone() }
+        PeerMessage::Ops {
+            ops,
+            more,
+            token,
+            have: self.history.vector(),
+            shown: self.history.shown().clone(),
+        }
     }
 
     fn on_ops(
@@ -347,7 +351,13 @@ impl Replica {
     }
 
     /// A pull's operations are on disk (or given up): the round goes on or is over.
-    pub(super) fn finish_pull(&mut self, now: Now, link: PeerLink, pulled: Pulled, effects: &mut Vec<Effect>) {
+    pub(super) fn finish_pull(
+        &mut self,
+        now: Now,
+        link: PeerLink,
+        pulled: Pulled,
+        effects: &mut Vec<Effect>,
+    ) {
         let Some(peer) = self.peers.links.get_mut(&link) else { return };
         if pulled == Pulled::More {
             self.pull(now, link, effects);

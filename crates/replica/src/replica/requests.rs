@@ -242,10 +242,7 @@ impl Replica {
             Caller::Broker { last_resort: false, .. } => self.draining.is_some() || !self.is_current(now),
             Caller::Broker { last_resort: true, .. } | Caller::Direct { .. } => false,
         };
-        another_is_better
-            || !self.may_write(now)
-            || !self.storage.has_room()
-            || !self.unconfirmed.has_room()
+        another_is_better || !self.may_write(now) || !self.storage.has_room() || !self.unconfirmed.has_room()
     }
 
     fn judge(&self, asked: &Asked) -> Verdict {
@@ -303,19 +300,21 @@ impl Replica {
 
     fn judge_write(&self, asked: &Asked, kind: OpKind) -> Verdict {
         let identity = kind.identity(asked.client_id.as_ref(), asked.key);
-        if let Some(op) = self.history.standing(&identity) {
-            return Verdict::Done(Arc::clone(op));
-        }
         if self.is_undecided(&identity) {
             return Verdict::Undecided(identity);
+        }
+        if let Some(op) = self.history.standing(&identity) {
+            return Verdict::Done(Arc::clone(op));
         }
         self.validate(&kind).unwrap_or(Verdict::Append(kind, identity))
     }
 
-    /// Whether a write of this identity is on its way: to the disk, or to be shown.
+    /// Whether a write of this identity is on its way: to the disk, to be shown, or to be published by this server.
     pub(super) fn is_undecided(&self, identity: &Identity) -> bool {
-        self.history.standing(identity).is_none()
-            && (self.storage.has_identity(identity) || self.history.unshown().has_identity(identity))
+        match self.history.standing(identity) {
+            Some(op) => op.dot.boot == self.settings.boot && self.unconfirmed.has(op.dot.seq),
+            None => self.storage.has_identity(identity) || self.history.unshown().has_identity(identity),
+        }
     }
 
     /// Whether a login or a creation of this name is.
@@ -417,10 +416,7 @@ fn no_author() -> Verdict {
 /// Whether the answer depends on what is shown.
 fn reads_history(call: &Call) -> bool {
     match call {
-        Call::Users
-        | Call::Channels
-        | Call::History { .. }
-        | Call::Sync { .. } => true,
+        Call::Users | Call::Channels | Call::History { .. } | Call::Sync { .. } => true,
         Call::Login { .. }
         | Call::CreateChannel { .. }
         | Call::Publish { .. }

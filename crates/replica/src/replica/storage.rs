@@ -2,10 +2,12 @@
 //! Nothing here is in the history yet: it is neither shown, nor reported to peers, nor acknowledged. What is shown is stored
 //! along.
 
-use super::requests::Client;
 use super::replication::Pulled;
+use super::requests::Client;
 use super::{Effect, Now, PeerLink, Replica};
-use crate::constants::{BATCH_BYTES_MAX, BATCH_OPS_MAX, ENTRY_OVERHEAD_BYTES, SHOWN_STORE_INTERVAL};
+use crate::constants::{
+    BATCH_BYTES_MAX, BATCH_OPS_MAX, ENTRY_OVERHEAD_BYTES, SHOWN_STORE_AT_STOP, SHOWN_STORE_INTERVAL,
+};
 use crate::op::{Op, OpKind};
 use crate::vector::{VersionVector, Writer};
 use papo_protocol::{ChannelName, Identity, UserName};
@@ -158,7 +160,9 @@ impl Replica {
     /// When what is shown is to be stored if no operation is; `None` when it is stored, or the disk will say when it is idle.
     pub(super) fn shown_is_due(&self) -> Option<Duration> {
         let due = !self.shown_is_stored && self.storage.is_idle();
-        due.then_some(self.shown_stored_at + SHOWN_STORE_INTERVAL)
+        // A server that stops may have no other occasion.
+        let interval = if self.draining.is_some() { SHOWN_STORE_AT_STOP } else { SHOWN_STORE_INTERVAL };
+        due.then_some(self.shown_stored_at + interval)
     }
 
     /// A batch is on this disk: its own operations are pushed, and wait until they are durable.

@@ -7,7 +7,8 @@ mod replicating;
 mod serving;
 
 use super::{
-    Counters, Durability, Effect, Input, LoginPolicy, Now, Origin, PeerLink, Replica, ReplicaSettings, RequestId,
+    Counters, Durability, Effect, Input, LoginPolicy, Now, Origin, PeerLink, Replica, ReplicaSettings,
+    RequestId,
 };
 use crate::export;
 use crate::op::Op;

@@ -54,10 +54,9 @@ impl Replica {
         if self.waiting.is_empty() {
             return;
         }
-        let (ready, waiting): (Vec<_>, Vec<_>) =
-            mem::take(&mut self.waiting).into_iter().partition(|waiting| {
-                waiting.deadline <= now.monotonic || self.has_come(now, &waiting.until)
-            });
+        let (ready, waiting): (Vec<_>, Vec<_>) = mem::take(&mut self.waiting)
+            .into_iter()
+            .partition(|waiting| waiting.deadline <= now.monotonic || self.has_come(now, &waiting.until));
         self.waiting = waiting;
         for Waiting { mut asked, until, .. } in ready {
             let has_come = self.has_come(now, &until);

@@ -112,7 +112,12 @@ fn posts() -> impl Strategy<Value = Vec<Op>> {
                 // Twins are of one content.
                 identity: Identity([identity + if elsewhere { 100 } else { 0 }; 16]),
                 at: UnixMillis(0),
-                kind: OpKind::Publish { user: UserName::new("ana").unwrap(), channel, message: String::new(), sent: None },
+                kind: OpKind::Publish {
+                    user: UserName::new("ana").unwrap(),
+                    channel,
+                    message: String::new(),
+                    sent: None,
+                },
             }
         };
         drafts.into_iter().map(op).collect()

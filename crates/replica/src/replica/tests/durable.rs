@@ -6,7 +6,8 @@ use papo_protocol::Dot;
 
 fn durable(reply: &ReadReply) -> Option<(u64, u64)> {
     let Some(Value::Map(fields)) = field(reply, "durable") else { return None };
-    let number = |name: &str| fields.iter().find(|(key, _)| key == name).and_then(|(_, value)| value.to_u64());
+    let number =
+        |name: &str| fields.iter().find(|(key, _)| key == name).and_then(|(_, value)| value.to_u64());
     Some((number("fsynced")?, number("of")?))
 }
 
@@ -205,7 +206,8 @@ fn with_local_durability_a_lone_boot_writes_after_5_s() {
 fn a_new_boot_rises_above_the_clocks_of_those_it_hears() {
     let mut world = World::cluster(3);
     let taken_at = UnixMillis(START + 60_000);
-    let history = Facts { lamport: Lamport::new(70_000).unwrap(), taken_at: Some(taken_at), ..Facts::default() };
+    let history =
+        Facts { lamport: Lamport::new(70_000).unwrap(), taken_at: Some(taken_at), ..Facts::default() };
     let cluster_id = "default/papo".to_owned();
     let hello = Hello { version: 2, name: name(2), cluster_id, boot: Boot(9), history: Some(history) };
     let link = PeerLink(5_000);
@@ -237,7 +239,13 @@ fn an_older_peers_messages_do_no_harm_and_its_disk_counts() {
     world.input(0, Input::PeerMessage { link: asked, bytes: encode(&hello()) });
     world.input(0, Input::PeerMessage { link: answered, bytes: encode(&hello()) });
     let have = VersionVector::default();
-    world.input(0, Input::PeerMessage { link: asked, bytes: encode(&Old::Ops { ops: vec![], more: false, token: 1, have }) });
+    world.input(
+        0,
+        Input::PeerMessage {
+            link: asked,
+            bytes: encode(&Old::Ops { ops: vec![], more: false, token: 1, have }),
+        },
+    );
     let id = world.send_from(0, direct(1), request("login", &[("user", "ana")], 0));
     world.run();
     assert_eq!(world.outcome(0, id), None);
@@ -257,8 +265,9 @@ fn a_server_publishes_again_what_it_wrote_in_the_last_10_s_when_it_starts() {
         let stored: Vec<Op> = world.hosts[0].stored.iter().map(|op| op.as_ref().clone()).collect();
         let settings = ReplicaSettings { boot: Boot(boot), ..member(1, 3) };
         let shown = world.hosts[0].replica.history().shown().clone();
-        let mut host =
-            Host::new(Replica::open(settings, stored.clone(), Lamport::default(), &shown, world.now).unwrap());
+        let mut host = Host::new(
+            Replica::open(settings, stored.clone(), Lamport::default(), &shown, world.now).unwrap(),
+        );
         host.stored = stored.into_iter().map(Arc::new).collect();
         world.hosts[0] = host;
     };
@@ -283,7 +292,8 @@ fn a_dead_servers_last_writes_are_published_by_the_others() {
     world.pass(1);
     let identities: Vec<_> = world.hosts[0].publications.iter().map(|(_, _, meta)| meta.identity).collect();
     for other in [1, 2] {
-        let again: Vec<_> = world.hosts[other].publications.iter().map(|(_, _, meta)| meta.identity).collect();
+        let again: Vec<_> =
+            world.hosts[other].publications.iter().map(|(_, _, meta)| meta.identity).collect();
         assert_eq!(again, identities);
     }
 }
@@ -322,7 +332,12 @@ fn a_peer_that_does_not_keep_up_is_pushed_no_more_than_a_bound() {
         world.hosts[0].stored.extend(ops);
         world.input(0, Input::Stored { batch });
         let to_third = ends(0, 2)[1];
-        pushed += world.messages.iter().filter(|(to, link, _)| (*to, *link) == (2, to_third)).map(|(_, _, bytes)| bytes.len()).sum::<usize>();
+        pushed += world
+            .messages
+            .iter()
+            .filter(|(to, link, _)| (*to, *link) == (2, to_third))
+            .map(|(_, _, bytes)| bytes.len())
+            .sum::<usize>();
         world.messages.retain(|(to, _, _)| *to != 2);
         world.run();
         assert_eq!(world.read(0, id).failure, None, "the slow one stalls nobody");
@@ -334,12 +349,92 @@ fn a_peer_that_does_not_keep_up_is_pushed_no_more_than_a_bound() {
 }
 
 #[test]
+fn a_long_history_streams_in_small_pieces_while_chat_goes_on() {
+    const OPS: u64 = 30_000;
+    let mut world = World::of((1..=3).map(|number| member(number, 3)));
+    let login = |seq: u64| Op {
+        dot: Dot { origin: name(1), boot: Boot(1), seq },
+        lamport: Lamport::new(seq).unwrap(),
+        identity: papo_protocol::Identity(u128::from(seq).to_be_bytes()),
+        at: UnixMillis(START),
+        kind: crate::op::OpKind::Login { user: papo_protocol::UserName::new("ana").unwrap() },
+    };
+    let shown = VersionVector::from(vec![(name(1), Boot(1), OPS)]);
+    for host in [0, 1] {
+        let ops = (1..=OPS).map(login);
+        let replica = Replica::open(member(host + 1, 3), ops, Lamport::default(), &shown, world.now).unwrap();
+        world.hosts[host] = Host::new(replica);
+    }
+    world.link(0, 1);
+    world.link(1, 0);
+    world.run();
+    world.link(2, 0);
+    world.link(2, 1);
+    let (mut pieces, mut largest, mut posts) = (0, 0, 0);
+    while world.hosts[2].replica.history().len() as u64 <= OPS {
+        let (to, link, bytes) = world.messages.pop_front().unwrap();
+        if to == 2 && bytes.len() > 100_000 {
+            pieces += 1;
+            assert!(bytes.len() < 1 << 20, "a piece has {} bytes", bytes.len());
+            largest =
+                largest.max(world.messages.iter().filter(|(_, _, bytes)| bytes.len() > 100_000).count());
+        }
+        world.input(to, Input::PeerMessage { link, bytes });
+        for host in 0..3 {
+            world.disk(host);
+        }
+        if pieces > posts {
+            posts += 1;
+            let user = format!("novo{posts}");
+            let id = world.send_from(0, direct(100 + posts), request("login", &[("user", &user)], 0));
+            world.disk(0);
+            // To the second server and back, however much is on its way to the third.
+            for _ in 0..2 {
+                while let Some(at) = world.messages.iter().position(|(to, _, _)| *to != 2) {
+                    let (to, link, bytes) = world.messages.remove(at).unwrap();
+                    world.input(to, Input::PeerMessage { link, bytes });
+                    world.disk(1);
+                }
+            }
+            assert_eq!(world.read(0, id).failure, None);
+        }
+    }
+    assert!(pieces >= 4 && posts >= 4, "{pieces} pieces, {posts} posts");
+    assert!(largest <= 2, "one piece for each peer is on its way at a time: {largest}");
+}
+
+#[test]
 fn a_new_member_is_pulled_from_on_the_links_that_it_opened() {
     let mut world = World::of((1..=2).map(settings));
     world.ask(1, "login", &[("user", "ana")]);
     world.link(1, 0);
     world.run();
     assert_eq!(world.hosts[0].stored.len(), 1);
+}
+
+#[test]
+fn a_server_that_was_behind_publishes_once_it_is_not_and_answers_nobody_before() {
+    let mut world = World::cluster(3);
+    world.ask(0, "channel", GERAL);
+    world.cut(0, 1);
+    world.cut(0, 2);
+    world.pass(31_500);
+    world.cut.clear();
+    let id = world.send_from(0, last_resort(1, &Cookie::default()), request("publish", OI, 0));
+    world.run();
+    assert_eq!(world.ask(0, "history", GERAL).messages().len(), 1, "it is durable, and shown");
+    let again = world.send_from(0, last_resort(1, &Cookie::default()), request("publish", OI, 0));
+    world.run();
+    assert_eq!((world.outcome(0, id), world.outcome(0, again)), (None, None));
+    assert_eq!(world.hosts[0].publications.len(), 0);
+    let other = world.send_from(0, broker(2, &Cookie::default()), request("publish", OI, 0));
+    assert_eq!(world.outcome(0, other), Some(&Outcome::Elsewhere), "another server is not behind");
+    world.pass(3000);
+    assert_eq!(world.outcome(0, id), Some(&Outcome::Unknown));
+    assert_eq!(world.outcome(0, again), Some(&Outcome::Unknown));
+    // The pulls that were lost are asked again.
+    world.pass(3000);
+    assert_eq!(world.hosts[0].publications.len(), 1);
 }
 
 #[test]

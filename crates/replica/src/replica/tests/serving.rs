@@ -274,9 +274,8 @@ fn i03_a_restart_goes_on_from_what_is_stored_and_never_goes_back() {
     let shown = world.hosts[0].replica.history().shown().clone();
     let floor = Lamport::new(5_000).unwrap();
     let next_boot = ReplicaSettings { boot: Boot(12), ..settings(1) };
-    world.hosts[0] = Host::new(
-        Replica::open(next_boot.clone(), stored.clone(), floor, &shown, world.now).unwrap(),
-    );
+    world.hosts[0] =
+        Host::new(Replica::open(next_boot.clone(), stored.clone(), floor, &shown, world.now).unwrap());
     assert_eq!(world.hosts[0].exports(), exports);
     world.ask(0, "publish", OI);
     assert_eq!(world.hosts[0].stored[0].dot.seq, 1);
