@@ -34,6 +34,8 @@ pub enum Ask {
     Channels,
     /// What was written to a channel.
     History(String),
+    /// What was written to a channel since the last such request.
+    Walk(String),
     /// What was written from and to oneself.
     OwnHistory,
     /// Everything.
@@ -56,7 +58,8 @@ impl Ask {
             65..69 => Self::Channel(channel(random)),
             69..72 => Self::OwnChannel(format!("own-{client}-{serial}")),
             72..76 => Self::Login,
-            76..89 => Self::History(channel(random)),
+            76..82 => Self::History(channel(random)),
+            82..89 => Self::Walk(random.pick(&CHANNELS).map(|name| (*name).to_owned()).unwrap_or_default()),
             89..93 => Self::OwnHistory,
             93..95 => Self::Channels,
             95..97 => Self::Users,
@@ -88,7 +91,7 @@ impl Ask {
             }
             Self::Users => ("users", Vec::new()),
             Self::Channels => ("channels", Vec::new()),
-            Self::History(channel) => ("history", vec![("channel", channel)]),
+            Self::History(channel) | Self::Walk(channel) => ("history", vec![("channel", channel)]),
             Self::OwnHistory => ("history", vec![("user", user)]),
             Self::Sync => ("sync", Vec::new()),
             Self::Garbage => ("publish", Vec::new()),

@@ -3,6 +3,7 @@
 
 use super::asking::{Ask, CHANNELS, user_name};
 use super::server::identity_of;
+use super::walk::{PAGE, Walks};
 use super::{LIMITS, REPLY_LIMITS};
 use crate::checker::{Invariant, Target};
 use crate::clock::{MILLISECOND, Micros, SECOND};
@@ -72,6 +73,7 @@ pub struct Client {
     session: Option<Session>,
     pending: Option<Pending>,
     own_channels: Vec<String>,
+    walks: Walks,
     serial: u64,
     attempts: u64,
     /// Asks nothing more.
@@ -108,6 +110,7 @@ impl Client {
             session: None,
             pending: None,
             own_channels: Vec::new(),
+            walks: Walks::new(),
             serial: 0,
             attempts: 0,
             stopped: false,
@@ -123,6 +126,12 @@ impl Client {
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.pending.is_none()
+    }
+
+    /// What it has read page by page.
+    #[must_use]
+    pub fn walks(&self) -> &Walks {
+        &self.walks
     }
 
     /// For the trace of one that does not get on.
@@ -244,6 +253,12 @@ impl Client {
         pending.sent = true;
         let named = self.habit.names_itself || !session.logged_in;
         let (service, fields) = pending.ask.fields(&self.user, named, &pending.text);
+        let mut fields = fields;
+        if let Ask::Walk(channel) = &pending.ask
+            && let Some(cursor) = self.walks.get(channel).and_then(|walk| walk.cursor.as_ref())
+        {
+            fields.extend([("papo_cursor", cursor.as_str()), ("limit", PAGE)]);
+        }
         let at = shared.clock(self.node).unix;
         let body = if pending.ask == Ask::Garbage {
             Bytes::from_static(b"\xc1nothing")
@@ -327,14 +342,20 @@ impl Client {
                     format!("{node} is told that {channel} is taken, and nobody else has asked for it")
                 });
             }
-            (Ask::Post(Target::Channel(channel)) | Ask::History(channel), "unknown_channel")
-                if session.channels.contains(channel) && is_sure(shared, session) =>
-            {
+            (
+                Ask::Post(Target::Channel(channel)) | Ask::History(channel) | Ask::Walk(channel),
+                "unknown_channel",
+            ) if session.channels.contains(channel) && is_sure(shared, session) => {
                 let node = self.node;
                 shared.violate(Invariant::Session, || {
                     format!("{node} is told that {channel} does not exist, which it has created on this connection")
                 });
             }
+            (Ask::Walk(_), "cursor_invalid") => {
+                let node = self.node;
+                shared.violate(Invariant::Honest, || format!("{node} gave a cursor back, and it is refused"));
+            }
+            (Ask::Walk(_), "cursor_ahead") => shared.count("cursor_ahead"),
             (Ask::Garbage, "bad_request") => shared.count("garbage_refused"),
             _ => {}
         }
@@ -404,6 +425,11 @@ impl Client {
                 check_history(shared, node, session, reply, &|target| {
                     *target == Target::Channel(channel.clone())
                 });
+            }
+            Ask::Walk(channel) => {
+                let walk = self.walks.entry(channel.clone()).or_default();
+                walk.on_page(shared, &node.to_string(), reply);
+                shared.count("cursor_pages");
             }
             Ask::OwnHistory => {
                 check_history(shared, node, session, reply, &|target| matches!(target, Target::User(_)));

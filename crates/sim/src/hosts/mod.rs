@@ -7,6 +7,7 @@ pub mod proxy;
 pub mod publisher;
 pub mod server;
 pub mod subscriber;
+pub mod walk;
 
 /// Bounds of what clients ask.
 pub(crate) const LIMITS: papo_protocol::Limits =

@@ -13,6 +13,7 @@ use crate::hosts::client::Client;
 use crate::hosts::proxy::Proxy;
 use crate::hosts::server::{End, Server};
 use crate::hosts::subscriber::Subscriber;
+use crate::hosts::walk::PAGE;
 use crate::network::{Item, Network};
 use crate::node::{ConnectionId, Happening, Node, Role, Side};
 use crate::plan::{EVENTS_MIN, FaultKind, Plan};
@@ -21,7 +22,9 @@ use crate::random::Random;
 use crate::shared::{Process, Shared};
 use crate::trace::Trace;
 use crate::volume::Volume;
-use papo_replica::{Durability, LoginPolicy, Replica};
+use papo_protocol::client::{read_reply, write_request};
+use papo_protocol::{ChannelName, Encoding, Lamport, Limits};
+use papo_replica::{Durability, LoginPolicy, OpKind, Replica};
 use std::collections::{BTreeMap, VecDeque};
 
 /// Between two comparisons of the servers.
@@ -32,6 +35,8 @@ const REST_WITHIN: Micros = 40 * SECOND;
 const ASKED_UNTIL: Micros = 2 * SECOND;
 /// Publications on their way arrive within this after the last fault.
 const HEARD_WITHIN: Micros = 5 * SECOND;
+/// Pages of a walk at most.
+const PAGES_MAX: usize = 1000;
 /// A restarted process is back after this at least.
 const RESTART_AFTER: Micros = 200 * MILLISECOND;
 
@@ -425,6 +430,9 @@ impl World {
                 }
             }
         }
+        if self.shared.checker.violation.is_none() {
+            self.finish_walks();
+        }
         self.cover();
         self.shared.trace.number(self.events);
         Outcome {
@@ -435,6 +443,57 @@ impl World {
             faults: self.faults,
             coverage: self.shared.coverage,
             lines: self.shared.trace.into_lines(),
+        }
+    }
+
+    /// Every reader goes on to the end, at any server: it has then read all there is, and nothing twice.
+    fn finish_walks(&mut self) {
+        let mut turn = 0;
+        for client in &self.clients {
+            for (channel, walk) in client.walks() {
+                let mut walk = walk.clone();
+                for _ in 0..PAGES_MAX {
+                    let cursor = walk.cursor.clone().unwrap_or_default();
+                    let fields = [("channel", channel.as_str()), ("papo_cursor", &cursor), ("limit", PAGE)];
+                    let at = self.shared.clock(Node::client(0)).unix;
+                    let body = write_request(
+                        "history",
+                        &fields,
+                        None,
+                        Lamport::default(),
+                        at,
+                        Encoding::MessagePack,
+                    );
+                    turn += 1;
+                    let count = self.servers.len().max(1);
+                    let Some(server) = self.servers.get_mut(turn % count) else { return };
+                    let reply = server.ask(&self.shared, body);
+                    match reply.as_deref().map(|body| read_reply(body, &Limits::REPLY)) {
+                        Some(Ok(reply)) if reply.failure.is_none() => {
+                            walk.on_page(&mut self.shared, "a reader", &reply);
+                        }
+                        other => {
+                            let text = format!("a cursor of {channel} is answered {other:?}");
+                            self.shared.violate(Invariant::Converges, || text);
+                            return;
+                        }
+                    }
+                    if !walk.more {
+                        break;
+                    }
+                }
+                let Ok(name) = ChannelName::new(channel) else { continue };
+                let Some(replica) = self.servers.first().and_then(Server::replica) else { continue };
+                let missed = replica.history().state().posts(&name).find_map(|op| match &op.kind {
+                    OpKind::Publish { message, .. } if !walk.texts.contains(message) => Some(message.clone()),
+                    _ => None,
+                });
+                if let Some(text) = missed {
+                    self.shared.violate(Invariant::Lasting, || {
+                        format!("{channel} was read to its end by cursor, and never {text}")
+                    });
+                }
+            }
         }
     }
 

@@ -1,0 +1,77 @@
+//! A few hundred seeds, replay byte for byte, and planted bugs that are cheap to find. The rest is `papo-sim`'s own to run.
+
+use papo_sim::checker::Invariant;
+use papo_sim::plan::{EVENTS_MIN, FAULT_KINDS_MIN};
+use papo_sim::{Bug, Plan, World, campaign, shrink};
+
+/// Seeds of the test; a campaign has many more.
+const SEEDS: u64 = 150;
+
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+#[test]
+fn every_invariant_holds_in_a_few_hundred_worlds() {
+    let totals = campaign::run(0, SEEDS, threads(), None, 1, |_| {});
+    assert!(totals.failures.is_empty(), "{totals}");
+    assert_eq!(totals.seeds, SEEDS);
+    assert!(totals.events_min >= Some(EVENTS_MIN), "{totals}");
+    assert_eq!(totals.faults.len(), 21, "every kind of fault has happened: {totals}");
+    for rare in [
+        "twins_hidden",
+        "elsewhere",
+        "unknown",
+        "redispatched",
+        "last_resort",
+        "publications_deduped",
+        "batch_committed_at_crash",
+        "batch_lost_at_crash",
+        "disk_refused_batch",
+        "volume_harmed",
+        "client_repeated",
+        "late_replies",
+    ] {
+        assert!(totals.coverage.get(rare).is_some_and(|count| *count > 0), "{rare} never came: {totals}");
+    }
+}
+
+#[test]
+fn a_seed_replays_event_by_event() {
+    for seed in [3, 4, 5] {
+        let [first, second] = [false, true].map(|verbose| World::run(&Plan::of(seed), None, verbose));
+        assert_eq!((first.events, first.hash), (second.events, second.hash), "seed {seed}");
+        assert!(!second.lines.is_empty());
+        assert!(first.faults.len() >= FAULT_KINDS_MIN, "seed {seed}: {:?}", first.faults);
+    }
+    assert_ne!(World::run(&Plan::of(3), None, false).hash, World::run(&Plan::of(4), None, false).hash);
+}
+
+/// Each with the rule that must be seen broken, by one of a few seeds.
+#[test]
+fn planted_bugs_are_caught() {
+    let cases = [
+        (Bug::AckBeforeFsync, Invariant::Durable),
+        (Bug::IdentityForgotten, Invariant::Heard),
+        (Bug::DirectMessagesToAll, Invariant::Named),
+        (Bug::CookieSwapped, Invariant::Session),
+        (Bug::ReplyDoubled, Invariant::Answered),
+        (Bug::NothingSentAgain, Invariant::Heard),
+    ];
+    for (bug, invariant) in cases {
+        let totals = campaign::run(0, 30, threads(), Some(bug), 1, |_| {});
+        let seen: Vec<Invariant> = totals.failures.values().map(|violation| violation.invariant).collect();
+        assert!(seen.contains(&invariant), "{bug:?}: {totals}");
+    }
+}
+
+#[test]
+fn a_failing_plan_is_made_smaller_and_fails_still() {
+    let bug = Some(Bug::AckBeforeFsync);
+    let plan = Plan::of(0);
+    let violation = World::run(&plan, bug, false).violation.expect("seed 0 shows this bug");
+    let (smaller, violation) = shrink::shrink(&plan, &violation, bug);
+    assert!(smaller.active().count() < plan.active().count());
+    assert!(smaller.clients < plan.clients);
+    assert_eq!(World::run(&smaller, bug, false).violation, Some(violation));
+}
