@@ -138,7 +138,7 @@ impl Server {
     /// Starts from what is on the volume, and calls everybody.
     pub fn start(&mut self, shared: &mut Shared) {
         let Some(name) = self.name.clone() else { return };
-        let drawn = Boot(shared.boot_random.next());
+        let drawn = Boot(shared.boot_random.draw());
         let boot = match self.last_boot {
             Some(old) if shared.bug == Some(Bug::BootReused) => old,
             Some(_) | None => drawn,

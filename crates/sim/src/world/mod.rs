@@ -116,7 +116,7 @@ impl World {
             for number in 0..count {
                 // A stream of its own, so that fewer clients change nobody else's clock.
                 let node = Node { role, number };
-                let mut random = Random::stream(clocks.next() ^ seed, node.index());
+                let mut random = Random::stream(clocks.draw() ^ seed, node.index());
                 let signed = |random: &mut Random, most: u64| {
                     i64::try_from(random.within(0, 2 * most + 1)).unwrap_or(0)
                         - i64::try_from(most).unwrap_or(0)
