@@ -36,6 +36,9 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
+# The server stores it within one; more on a busy machine.
+SHOWN_STORED_SECONDS = 10
+
 
 class Server:
     """A server without a cluster. Its disk is what it synced: see `lose_power`."""
@@ -153,8 +156,12 @@ class Server:
         return [json.loads(line)["message"] for line in self.export()["publications.jsonl"].splitlines()]
 
     def lost(self) -> set[str]:
-        """What was acknowledged and is not there."""
-        return self.acknowledged - set(self.posts())
+        """What was acknowledged and is not there. An export holds what is known as shown on disk: a running server writes that down at
+        most a second later."""
+        until = time.monotonic() + SHOWN_STORED_SECONDS
+        while (lost := self.acknowledged - set(self.posts())) and self.process.poll() is None and time.monotonic() < until:
+            time.sleep(0.1)
+        return lost
 
     def log_of_last_start(self) -> str:
         return re.split(r"server listens", self.log.read_text())[-1]

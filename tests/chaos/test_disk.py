@@ -91,6 +91,7 @@ def test_a_full_disk_refuses_writes_serves_reads_and_recovers_by_itself(server):
     assert text.count("the disk is full: writes go elsewhere") == 1 and text.count("the disk has room again") == 1
     server.lose_power()
     server.start()
+    assert not server.lost()
     assert sorted(server.posts()) == ["after", "before"], "all of what was acknowledged, nothing of what was refused"
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pytest
 
 import socket_peers
-from socket_peers import LIBRARIES, LIBZMQ, OURS, Library, Match, Pair
+from socket_peers import LIBRARIES, LIBZMQ, Match, Pair
 
 # Pairs at once, and how many of them may compute: a crowd of busy processes would miss its heartbeats.
 PAIRS_AT_ONCE = 48
@@ -45,7 +45,6 @@ class Exclusion:
     # This trial fails so, with this library in our place.
     proof: str
     fails_with: str
-    in_our_place: Library = LIBZMQ
     # One pair of sockets stands for all when the library, not the socket, lacks something.
     proved_by: Callable[[Match], bool] = lambda match: match.theirs == "DEALER"
 
@@ -65,14 +64,6 @@ EXCLUSIONS = (
         covers=lambda match: match.foreign in WITHOUT_HEARTBEATS,
         proof="our_freeze",
         fails_with="they give up our frozen end",
-    ),
-    Exclusion(
-        "it has heartbeats but greets ZMTP 3.0: ours answers its PINGs and sends it none",
-        trial="their_freeze",
-        covers=lambda match: match.foreign == "JeroMQ",
-        proof="their_freeze",
-        fails_with="no `down no heartbeat in time`",
-        in_our_place=OURS,
     ),
     Exclusion(
         "it loses every second timeout of its heartbeats: a timer set again while its cancelled self still waits is dropped with it",
@@ -152,7 +143,7 @@ def play(match: Match, results: dict[str, Future]) -> None:
 def prove(match: Match, exclusion: Exclusion, result: Future) -> None:
     try:
         with BUSY_AT_ONCE:
-            pair = Pair(match, exclusion.in_our_place)
+            pair = Pair(match, LIBZMQ)
         try:
             pair.doubt()
             getattr(socket_peers, exclusion.proof)(pair)
