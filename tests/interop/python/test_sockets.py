@@ -42,7 +42,7 @@ class Exclusion:
     reason: str
     trial: str
     covers: Callable[[Match], bool]
-    # This trial fails so, with this library in our place.
+    # This trial fails so, with libzmq in our place.
     proof: str
     fails_with: str
     # One pair of sockets stands for all when the library, not the socket, lacks something.
