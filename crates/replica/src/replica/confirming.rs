@@ -127,7 +127,7 @@ impl Replica {
     }
 }
 
-/// Whether what was taken `at` is no older than `age`.
+/// Whether what was taken `at` is no older than `age`. What another server's calendar puts into the future is not.
 pub(super) fn is_within(now: Now, at: UnixMillis, age: Duration) -> bool {
-    u128::try_from(now.unix.0.saturating_sub(at.0)).is_ok_and(|since| since <= age.as_millis())
+    u128::try_from(now.unix.0.saturating_sub(at.0).max(0)).is_ok_and(|since| since <= age.as_millis())
 }

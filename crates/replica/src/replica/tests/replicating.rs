@@ -121,6 +121,18 @@ fn a_post_whose_server_died_before_publishing_is_published_by_the_one_that_gets_
 }
 
 #[test]
+fn a_retry_is_published_also_where_the_calendar_is_behind() {
+    let mut world = World::linked(2);
+    world.ask(0, "channel", GERAL);
+    world.send_from(0, broker(7, &Cookie::default()), request("publish", OI, 0));
+    world.run();
+    world.now.unix.0 -= 1;
+    let again = world.send_from(1, broker(7, &Cookie::default()), request("publish", OI, 0));
+    assert_eq!(world.read(1, again).failure, None);
+    assert_eq!(world.hosts[1].publications.len(), 1);
+}
+
+#[test]
 fn a_twin_that_comes_with_its_older_one_is_published_under_its_identity_and_answers_for_it() {
     let mut world = World::linked(2);
     world.ask(0, "channel", GERAL);
