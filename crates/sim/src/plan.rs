@@ -184,7 +184,7 @@ impl Plan {
                     length: random.within(100 * MILLISECOND, LENGTH_MAX).min(heal_at - at),
                     target: random.below(1000),
                     other: random.below(1000),
-                    amount: random.next(),
+                    amount: random.draw(),
                 });
             }
         }

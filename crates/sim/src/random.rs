@@ -10,12 +10,12 @@ impl Random {
     #[must_use]
     pub fn stream(seed: u64, purpose: u64) -> Self {
         let mut random = Self(seed ^ purpose.wrapping_mul(0xd6e8_feb8_6659_fd93));
-        random.next();
-        Self(random.next() ^ seed.rotate_left(32))
+        random.draw();
+        Self(random.draw() ^ seed.rotate_left(32))
     }
 
     /// Any number.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -26,7 +26,7 @@ impl Random {
     /// A number from `low` up to and without `high`; `low` where there is none between.
     pub fn within(&mut self, low: u64, high: u64) -> u64 {
         let width = high.saturating_sub(low).max(1);
-        low + self.next() % width
+        low + self.draw() % width
     }
 
     /// An index below `count`; 0 for none.
@@ -47,7 +47,7 @@ impl Random {
 
     /// Sixteen bytes.
     pub fn bytes(&mut self) -> [u8; 16] {
-        ((u128::from(self.next()) << 64) | u128::from(self.next())).to_be_bytes()
+        ((u128::from(self.draw()) << 64) | u128::from(self.draw())).to_be_bytes()
     }
 }
 
@@ -59,7 +59,7 @@ mod tests {
     fn a_stream_repeats_and_streams_differ() {
         let draw = |seed, purpose| {
             let mut random = Random::stream(seed, purpose);
-            [random.next(), random.next()]
+            [random.draw(), random.draw()]
         };
         assert_eq!(draw(1, 2), draw(1, 2));
         assert_ne!(draw(1, 2), draw(1, 3));

@@ -51,7 +51,7 @@ impl Shrinking {
     fn drop_people(&mut self) {
         for fewer in
             [(|plan: &mut Plan| plan.clients -= usize::from(plan.clients > 1)) as fn(&mut Plan), |plan| {
-                plan.subscribers -= usize::from(plan.subscribers > 1)
+                plan.subscribers -= usize::from(plan.subscribers > 1);
             }]
         {
             loop {

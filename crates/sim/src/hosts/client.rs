@@ -315,7 +315,7 @@ impl Client {
                 }
             }
             Err(error) => {
-                shared.violate(Invariant::Answered, || format!("{node} cannot read its answer: {error}"))
+                shared.violate(Invariant::Answered, || format!("{node} cannot read its answer: {error}"));
             }
         }
         self.think_later(shared);
