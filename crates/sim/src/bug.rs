@@ -56,6 +56,6 @@ impl Bug {
     /// Within so many seeds from 0 on, one fails.
     #[must_use]
     pub fn caught_within(self) -> u64 {
-        500
+        200
     }
 }

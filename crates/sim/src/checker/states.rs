@@ -78,6 +78,12 @@ impl Checker {
         }
     }
 
+    /// Whether anything was lost that may be.
+    #[must_use]
+    pub fn has_lost(&self) -> bool {
+        !self.lost.is_empty()
+    }
+
     /// These identities are no longer on a volume. What is on none of the others is lost, and may be under durability `local`.
     pub fn on_harm(&mut self, gone: Vec<Identity>, volumes: &[Volume]) {
         for identity in gone {

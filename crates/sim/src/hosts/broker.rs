@@ -147,7 +147,7 @@ impl Broker {
         for effect in self.effects.drain(..) {
             match effect {
                 DispatchEffect::ToClient { client, frames, .. } => {
-                    running.send_to_client(shared, self.node, ConnectionId(client.0), frames);
+                    running.answer(shared, self.node, ConnectionId(client.0), frames);
                 }
                 DispatchEffect::ToWorker { worker, frames } => {
                     let frames = running.spoil_cookie(shared, frames);
@@ -179,18 +179,11 @@ impl Broker {
 }
 
 impl Running {
-    fn send_to_client(
-        &mut self,
-        shared: &mut Shared,
-        node: Node,
-        connection: ConnectionId,
-        frames: Vec<Bytes>,
-    ) {
+    fn answer(&mut self, shared: &mut Shared, node: Node, connection: ConnectionId, frames: Vec<Bytes>) {
         if std::mem::take(&mut self.loses_next_reply) {
             return;
         }
-        let awaited =
-            self.unanswered.get_mut(&connection).and_then(std::collections::VecDeque::pop_front).is_some();
+        let awaited = self.unanswered.get_mut(&connection).and_then(VecDeque::pop_front).is_some();
         if !awaited {
             shared.violate(Invariant::Answered, || format!("{node} answers what nobody asked"));
         }

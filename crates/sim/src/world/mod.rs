@@ -4,16 +4,16 @@
 //! Nothing here may ask the machine for time or chance, or depend on the order of a hash map.
 
 mod faults;
+mod rest;
 
 use crate::bug::Bug;
-use crate::checker::{Checker, Harm, Invariant, Violation};
+use crate::checker::{Checker, Harm, Violation};
 use crate::clock::{MILLISECOND, MachineClock, Micros, SECOND};
 use crate::hosts::broker::Broker;
 use crate::hosts::client::Client;
 use crate::hosts::proxy::Proxy;
 use crate::hosts::server::{End, Server};
 use crate::hosts::subscriber::Subscriber;
-use crate::hosts::walk::PAGE;
 use crate::network::{Item, Network};
 use crate::node::{ConnectionId, Happening, Node, Role, Side};
 use crate::plan::{EVENTS_MIN, FaultKind, Plan};
@@ -22,9 +22,7 @@ use crate::random::Random;
 use crate::shared::{Process, Shared};
 use crate::trace::Trace;
 use crate::volume::Volume;
-use papo_protocol::client::{read_reply, write_request};
-use papo_protocol::{ChannelName, Encoding, Lamport, Limits};
-use papo_replica::{Durability, LoginPolicy, OpKind, Replica};
+use papo_replica::{Durability, LoginPolicy};
 use std::collections::{BTreeMap, VecDeque};
 
 /// Between two comparisons of the servers.
@@ -63,6 +61,7 @@ pub struct Outcome {
 #[derive(Debug)]
 pub struct World {
     plan: Plan,
+    durability: Durability,
     shared: Shared,
     servers: Vec<Server>,
     brokers: Vec<Broker>,
@@ -180,10 +179,13 @@ impl World {
             looks: 0,
             rested: false,
             plan: plan.clone(),
+            durability,
         }
     }
 
     fn begin(&mut self) {
+        let durability = self.durability;
+        self.shared.trace.line(0, || format!("durability {durability:?}"));
         for node in self.shared.processes.keys().copied().collect::<Vec<_>>() {
             self.start(node);
         }
@@ -374,145 +376,6 @@ impl World {
         for node in self.shared.processes.keys().copied().collect::<Vec<_>>() {
             self.resume(node);
             self.start(node);
-        }
-    }
-
-    /// Compares the servers, and looks whether the world has come to rest.
-    fn look(&mut self) {
-        self.looks += 1;
-        self.shared.queue.at(self.shared.now + LOOK_EVERY, Event::Look);
-        let now = self.shared.now;
-        for (number, server) in self.servers.iter().enumerate() {
-            if let Some(replica) = server.replica() {
-                let thoroughly = self.looks.is_multiple_of(8);
-                self.shared.checker.on_state(now, number, replica.history(), thoroughly);
-            }
-        }
-        let in_sync = self.are_equal();
-        if in_sync {
-            self.harm.all_in_sync();
-        }
-        let Some(healed_at) = self.healed_at else { return };
-        if now >= healed_at + ASKED_UNTIL {
-            for client in &mut self.clients {
-                client.stopped = true;
-            }
-        }
-        let unsettled = self.clients.iter().find(|client| !client.is_settled());
-        let settled = in_sync && unsettled.is_none();
-        if settled && now >= healed_at + HEARD_WITHIN {
-            self.rested = true;
-        } else if now >= healed_at + REST_WITHIN {
-            let text =
-                unsettled.map_or_else(|| "the servers do not become equal".to_owned(), Client::waits_for);
-            self.shared.violate(Invariant::Converges, || text);
-        }
-    }
-
-    /// Whether all servers run, hold the same, and show all of it.
-    fn are_equal(&self) -> bool {
-        let mut histories = self.servers.iter().map(|server| server.replica().map(Replica::history));
-        let Some(Some(first)) = histories.next() else { return false };
-        let vector = first.vector();
-        *first.shown() == vector
-            && histories.all(|history| {
-                history.is_some_and(|history| history.vector() == vector && *history.shown() == vector)
-            })
-    }
-
-    fn finish(mut self) -> Outcome {
-        let now = self.shared.now;
-        if self.shared.checker.violation.is_none() {
-            for (number, server) in self.servers.iter().enumerate() {
-                if let Some(replica) = server.replica() {
-                    self.shared.checker.on_state(now, number, replica.history(), true);
-                    self.shared.checker.on_end(now, number, replica.history());
-                }
-            }
-        }
-        if self.shared.checker.violation.is_none() {
-            self.finish_walks();
-        }
-        self.cover();
-        self.shared.trace.number(self.events);
-        Outcome {
-            violation: self.shared.checker.violation.take(),
-            events: self.events,
-            ended_at: now,
-            hash: self.shared.trace.hash(),
-            faults: self.faults,
-            coverage: self.shared.coverage,
-            lines: self.shared.trace.into_lines(),
-        }
-    }
-
-    /// Every reader goes on to the end, at any server: it has then read all there is, and nothing twice.
-    fn finish_walks(&mut self) {
-        let mut turn = 0;
-        for client in &self.clients {
-            for (channel, walk) in client.walks() {
-                let mut walk = walk.clone();
-                for _ in 0..PAGES_MAX {
-                    let cursor = walk.cursor.clone().unwrap_or_default();
-                    let fields = [("channel", channel.as_str()), ("papo_cursor", &cursor), ("limit", PAGE)];
-                    let at = self.shared.clock(Node::client(0)).unix;
-                    let body = write_request(
-                        "history",
-                        &fields,
-                        None,
-                        Lamport::default(),
-                        at,
-                        Encoding::MessagePack,
-                    );
-                    turn += 1;
-                    let count = self.servers.len().max(1);
-                    let Some(server) = self.servers.get_mut(turn % count) else { return };
-                    let reply = server.ask(&self.shared, body);
-                    match reply.as_deref().map(|body| read_reply(body, &Limits::REPLY)) {
-                        Some(Ok(reply)) if reply.failure.is_none() => {
-                            walk.on_page(&mut self.shared, "a reader", &reply);
-                        }
-                        other => {
-                            let text = format!("a cursor of {channel} is answered {other:?}");
-                            self.shared.violate(Invariant::Converges, || text);
-                            return;
-                        }
-                    }
-                    if !walk.more {
-                        break;
-                    }
-                }
-                let Ok(name) = ChannelName::new(channel) else { continue };
-                let Some(replica) = self.servers.first().and_then(Server::replica) else { continue };
-                let missed = replica.history().state().posts(&name).find_map(|op| match &op.kind {
-                    OpKind::Publish { message, .. } if !walk.texts.contains(message) => Some(message.clone()),
-                    _ => None,
-                });
-                if let Some(text) = missed {
-                    self.shared.violate(Invariant::Lasting, || {
-                        format!("{channel} was read to its end by cursor, and never {text}")
-                    });
-                }
-            }
-        }
-    }
-
-    /// What the minds that still live have counted.
-    fn cover(&mut self) {
-        let mut add = |name: &'static str, count: u64| {
-            if count > 0 {
-                *self.shared.coverage.entry(name).or_default() += count;
-            }
-        };
-        for replica in self.servers.iter().filter_map(Server::replica) {
-            replica.counters().each().into_iter().for_each(|(name, count)| add(name, count));
-            add("twins_hidden", replica.history().hidden() as u64);
-        }
-        for dispatch in self.brokers.iter().filter_map(Broker::dispatch) {
-            dispatch.counters().each().for_each(|(name, count)| add(name, count));
-        }
-        for routing in self.proxies.iter().filter_map(Proxy::routing) {
-            routing.counters().each().for_each(|(name, count)| add(name, count));
         }
     }
 

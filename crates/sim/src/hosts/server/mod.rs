@@ -1,5 +1,7 @@
 //! The body of a server: what `node/src/server` and `node/src/storage` do.
 
+mod running;
+
 use super::publisher::Publisher;
 use super::{LIMITS, REPLY_LIMITS};
 use crate::bug::Bug;
@@ -8,10 +10,9 @@ use crate::clock::{MILLISECOND, Micros, SECOND};
 use crate::node::{Alarm, ConnectionId, Happening, Node, Role, Side};
 use crate::shared::Shared;
 use bytes::Bytes;
-use papo_protocol::client::read_reply;
 use papo_protocol::lamport::Lamport;
 use papo_protocol::reply::Compat;
-use papo_protocol::worker_link::{Cookie, FromWorker, ToWorker};
+use papo_protocol::worker_link::{FromWorker, ToWorker};
 use papo_protocol::{Boot, Identity, RequestKey, ServerName, Value};
 use papo_replica::{
     Durability, Effect, Input, LoginPolicy, Op, Origin, PeerLink, Replica, ReplicaSettings, RequestId,
@@ -467,85 +468,6 @@ impl Server {
             if running.tick_at.is_none_or(|set| at < set) {
                 running.tick_at = Some(at);
                 shared.alarm(self.node, at, Alarm::Tick);
-            }
-        }
-    }
-}
-
-impl Running {
-    fn boot(&self) -> Boot {
-        // Any number that no broker has.
-        Boot(self.replica.lamport().get().wrapping_mul(0x9e37_79b9_7f4a_7c15))
-    }
-
-    fn accept(&mut self, route: Route) -> RequestId {
-        self.last_request += 1;
-        let id = RequestId(self.last_request);
-        self.pending.insert(id, route);
-        id
-    }
-
-    fn links_to(&self, role: Role) -> Vec<ConnectionId> {
-        self.links.iter().filter(|(_, link)| link.peer.role == role).map(|(id, _)| *id).collect()
-    }
-
-    /// No restart forgets a Lamport value that was sent.
-    fn cover(&mut self, shared: &mut Shared, node: Node) {
-        if self.replica.lamport() <= self.ceiling {
-            return;
-        }
-        let Some(volume) = shared.volumes.get_mut(node.number) else { return };
-        // As in `node/src/storage/writer.rs`: the clock may run on a full disk.
-        shared.checker.on_ceiling(node.number, volume.is_full());
-        self.ceiling = volume.raise_ceiling(self.replica.lamport());
-    }
-
-    fn reply(&mut self, shared: &mut Shared, node: Node, id: RequestId, cookie: Cookie, body: Bytes) {
-        let Some(route) = self.pending.remove(&id) else {
-            shared.violate(Invariant::Answered, || format!("{node} answers a request twice"));
-            return;
-        };
-        match read_reply(&body, &REPLY_LIMITS) {
-            Ok(reply) => {
-                shared.checker.on_said(shared.now, node.number, reply.clock.get());
-                if reply.failure.is_none()
-                    && let Some(identity) = reply.data.get("message_id").and_then(identity_of)
-                {
-                    shared.checker.on_promise(shared.now, node.number, identity, &shared.volumes);
-                }
-            }
-            Err(error) => {
-                shared.violate(Invariant::Answered, || format!("an unreadable reply of {node}: {error}"));
-            }
-        }
-        match route.key {
-            Some(key) => {
-                let reply = FromWorker::Reply { key, cookie, body };
-                shared.send(route.connection, Side::Dialer, reply.to_frames());
-            }
-            None => shared.send(route.connection, Side::Listener, vec![Bytes::new(), body]),
-        }
-    }
-
-    /// The broker is to ask another server.
-    fn give_back(
-        &mut self,
-        shared: &mut Shared,
-        id: RequestId,
-        message: impl FnOnce(RequestKey) -> FromWorker,
-    ) {
-        if let Some(Route { connection, key: Some(key) }) = self.pending.remove(&id) {
-            shared.send(connection, Side::Dialer, message(key).to_frames());
-        } else {
-            shared.violate(Invariant::Answered, || "a request is given back to no broker".to_owned());
-        }
-    }
-
-    fn release(&mut self, shared: &mut Shared, node: Node) {
-        while self.kept_back.front().is_some_and(|(at, _)| *at <= shared.now) {
-            if let Some((_, Effect::Publish { topic, body, meta })) = self.kept_back.pop_front() {
-                let now = shared.clock(node).monotonic;
-                self.publisher.publish(shared, now, &topic, body, &meta);
             }
         }
     }
