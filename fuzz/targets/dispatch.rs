@@ -76,6 +76,8 @@ enum Step<'a> {
         counter: u64,
     },
     Pass(u16),
+    /// So many half seconds, with a beat of every worker after each.
+    PassBeating(u8),
     Stall(u16),
     Drain,
 }
@@ -221,6 +223,9 @@ impl World {
                 let Some(client) = self.clients.get(&(client % 4)).copied() else { return };
                 self.next_request += 1;
                 self.open.insert(self.next_request, client);
+                let open = self.open.values().filter(|owner| **owner == client).count() as u64
+                    + self.raw.get(&client).copied().unwrap_or_default();
+                let overflows = self.dispatch.counters().client_overflows;
                 let mut frames = vec![Bytes::copy_from_slice(&self.next_request.to_be_bytes())];
                 frames.extend((0..hops % 10).map(|hop| Bytes::copy_from_slice(&[hop])));
                 frames.push(Bytes::new());
@@ -228,6 +233,13 @@ impl World {
                 body.resize(body.len() + usize::from(filler % 2_000), b' ');
                 frames.push(body.into());
                 self.tell(DispatchInput::ClientMessage { client, frames });
+                if open <= settings().in_flight_per_client_max as u64 {
+                    assert_eq!(
+                        self.dispatch.counters().client_overflows,
+                        overflows,
+                        "only what is open counts"
+                    );
+                }
             }
             Step::ClientRaw { client, frames } => {
                 let Some(client) = self.clients.get(&(client % 4)).copied() else { return };
@@ -283,6 +295,12 @@ impl World {
             Step::Forged { slot, counter } => {
                 let key = RequestKey { boot: BOOT, counter };
                 self.worker_says(slot, FromWorker::Elsewhere { key }.to_frames());
+            }
+            Step::PassBeating(halves) => {
+                for _ in 0..halves % 32 {
+                    self.pass(500);
+                    self.run(Step::BeatAll);
+                }
             }
             Step::Pass(millis) => self.pass(u64::from(millis % 4_000)),
             Step::Stall(millis) => {

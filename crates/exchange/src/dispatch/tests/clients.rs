@@ -53,6 +53,17 @@ fn one_connection_has_at_most_sixty_four_unanswered_requests() {
 }
 
 #[test]
+fn what_was_refused_counts_no_more_against_its_connection() {
+    let mut bench = Bench::with_workers(&[]);
+    for _ in 0..3 {
+        let waiting: Vec<_> = (0..64).flat_map(|_| bench.request(ANA, READ)).collect();
+        assert_eq!(waiting, []);
+        assert_eq!(refusals(&bench.pass(10_000)).len(), 64);
+    }
+    assert_eq!(bench.counters().client_overflows, 0);
+}
+
+#[test]
 fn the_waiting_queue_is_bounded_by_count_and_by_bytes() {
     let counted = DispatchSettings { waiting_max: 2, ..DispatchSettings::default() };
     let weighed = DispatchSettings { waiting_bytes_max: 2 * READ.len(), ..DispatchSettings::default() };

@@ -54,3 +54,19 @@ fn what_a_worker_that_hangs_was_given_counts_against_it_until_it_answers_somethi
     assert_eq!(more.len(), 2, "who answers the later has read the earlier");
     assert!(!hung.is_empty());
 }
+
+#[test]
+fn a_worker_may_answer_what_is_overdue_in_any_order_and_owes_nothing_in_the_end() {
+    let mut bench = Bench::with_workers(&[FIRST]);
+    let overdue: Vec<_> = (0..4).map(|_| bench.lent(ANA, READ)).collect();
+    bench.pass_beating(11_000, &[FIRST]);
+    let fresh = bench.lent(BIA, READ);
+    assert_eq!(bench.dispatch.workers.get_mut(FIRST).unwrap().load(), 1);
+    for late in [&overdue[2], &overdue[3], &overdue[0]] {
+        assert_eq!(bench.replies(late, "late"), []);
+    }
+    assert_eq!(bench.dispatch.workers.get_mut(FIRST).unwrap().load(), 1);
+    assert_eq!(bench.replies(&fresh, "reply"), [to_client(BIA, "reply")]);
+    assert_eq!(bench.dispatch.workers.get_mut(FIRST).unwrap().load(), 0);
+    assert_eq!(bench.counters().late_replies, 3);
+}
