@@ -26,11 +26,11 @@ def test_a_reconcile_that_changes_nothing_sends_nothing(operator, chat):
     def settled():
         before = audit.length()
         time.sleep(QUIET_SECONDS)
-        return not audit.by_operator(audit.requests(before))
+        return not audit.by_operator(audit.requests(before), chat.namespace)
 
     wait_until("the operator has nothing more to do", settled, 60)
     before, done = audit.length(), reconciles(operator)
     chat.kubectl("label", "chatcluster", "papo", "touched=yes")
     wait_until("the operator has looked at it", lambda: reconciles(operator) > done, 30)
     time.sleep(QUIET_SECONDS)
-    assert audit.by_operator(audit.requests(before)) == []
+    assert audit.by_operator(audit.requests(before), chat.namespace) == []
