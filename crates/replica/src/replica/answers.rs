@@ -48,7 +48,7 @@ impl Replica {
             position: op.position(),
             durable: Durable {
                 fsynced: u32::try_from(self.disks_with(op)).unwrap_or(u32::MAX),
-                of: u32::try_from(self.settings.members.len()).unwrap_or(u32::MAX),
+                of: u32::try_from(self.settings.membership.members.len()).unwrap_or(u32::MAX),
             },
         };
         let (user, reply) = match &op.kind {

@@ -96,8 +96,9 @@ impl Replica {
     }
 
     pub(super) fn note_absences(&mut self, now: Now) {
-        let own = &self.settings.name;
-        let others = self.settings.members.iter().filter(|name| *name != own);
+        let (own, membership) = (&self.settings.name, &self.settings.membership);
+        // Whoever joins has published nothing yet.
+        let others = membership.members.iter().chain(&membership.leaving).filter(|name| *name != own);
         self.peers.note_absences(now.monotonic, others);
     }
 
