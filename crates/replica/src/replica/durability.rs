@@ -43,9 +43,9 @@ impl Replica {
         &self.settings.membership.members
     }
 
-    /// The members beside this server.
-    pub(super) fn others(&self) -> impl Iterator<Item = &ServerName> {
-        self.members().iter().filter(|name| **name != self.settings.name)
+    /// Whether it is of interest what this server has: it counts, or may soon, or did.
+    pub(super) fn is_of_the_cluster(&self, name: &ServerName) -> bool {
+        self.settings.membership.all().any(|known| known == name)
     }
 
     /// How many members fulfil this; this server does if it is a member.
@@ -145,7 +145,7 @@ impl Replica {
 
     /// Everything that this member had, when it was last asked, is here.
     pub(super) fn note_covered(&mut self, now: Now, name: ServerName) {
-        if self.others().any(|other| *other == name) {
+        if self.is_of_the_cluster(&name) {
             self.peers.heard.insert(name.clone());
             self.peers.covered.insert(name, now.monotonic);
         }

@@ -209,7 +209,7 @@ impl Replica {
             self.clock.on_receive(lamport);
         }
         self.last_taken_at = self.last_taken_at.max(facts.taken_at);
-        if self.others().any(|other| *other == name) {
+        if self.is_of_the_cluster(&name) {
             self.peers.heard.insert(name);
         }
         if let Some(link) = self.peers.links.get_mut(&number) {

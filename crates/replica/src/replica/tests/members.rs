@@ -58,7 +58,8 @@ fn a_cluster_grows_from_one_to_three_and_takes_writes_all_the_time() {
     for (number, step) in steps.iter().enumerate() {
         // The settings reach one server after the other.
         for host in [1, 0, 2] {
-            change(&mut world, &[host], step);
+            // At this very moment, before a message more is exchanged.
+            world.input(host, Input::Members(step.clone()));
             let reply = world.ask(0, "login", &[("user", &format!("user-{number}-{host}"))]);
             assert_eq!(reply.failure, None, "generation {} at {host}", step.generation);
         }
