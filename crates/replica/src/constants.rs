@@ -30,6 +30,10 @@ pub(crate) const SHOWN_STORE_AT_STOP: Duration = Duration::from_millis(50);
 /// under a proxy's memory of identities (60 s), clocks askew included.
 pub(crate) const REPUBLISH_WITHIN: Duration = Duration::from_secs(30);
 
+/// A disk that has not stored a batch in so long hangs, and new writes go elsewhere. Longer than any pause of a healthy disk, and
+/// shorter than a broker waits for one server (3 s).
+pub(crate) const STORAGE_STUCK_AFTER: Duration = Duration::from_secs(2);
+
 /// Requests waiting for peers, for a session's write, or for a name being stored. Further ones go elsewhere.
 pub(crate) const WAITING_MAX: usize = 1024;
 /// Bytes of the requests that wait: eight of the largest, or a full list of those that people write.
