@@ -249,6 +249,7 @@ fn status(
         "generation": replica.membership().generation,
         "standing": replica.standing().as_str(),
         "released": replica.is_released(),
+        "diverged": replica.diverged().collect::<Vec<_>>(),
         "vector": history.vector().iter().map(|(writer, seq)| serde_json::json!({
             "server": writer.origin,
             "boot": format!("{:016x}", writer.boot.0),
