@@ -57,7 +57,7 @@ impl Replica {
             OpKind::Publish { .. } | OpKind::Message { .. } => (None, Reply::Posted(receipt)),
         };
         if let Some(session) = self.session_mut(&mut client.caller) {
-            session.written = Some((&op.dot).into());
+            session.wrote(&op.dot);
             session.user = user.cloned().or_else(|| session.user.take());
         }
         self.answer(now, client, &reply, effects);
