@@ -61,7 +61,7 @@ pub(crate) const REQUEST_BYTES_MAX: usize = 8 << 20;
 /// By how much clients may raise the Lamport clock in a second (design, "Lamport").
 pub(crate) const LAMPORT_RAISE_PER_SECOND: u64 = 1_000_000;
 
-/// Largest cursor in a reply: over four thousand server starts that wrote in one channel, at names of ordinary length.
+/// Largest cursor in a reply: over five thousand server starts that wrote in one channel, at names of ordinary length.
 pub(crate) const CURSOR_BYTES_MAX: usize = 64 << 10;
 /// Of a page's reply, what is not messages: the envelope, and the cursor twice, as base64.
 pub(crate) const PAGE_RESERVE_BYTES: usize = 256 << 10;
