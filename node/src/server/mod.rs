@@ -15,7 +15,7 @@ use crate::role::{self, Context, now};
 use crate::storage::{Opened, Outcome, Storage};
 use crate::targets;
 use anyhow::Context as _;
-pub use members::{PeerSource, read_membership, server_names};
+pub use members::PeerSource;
 use papo_protocol::ServerName;
 use papo_replica::{Effect, Input, Replica, ReplicaSettings};
 use papo_settings::Address;
