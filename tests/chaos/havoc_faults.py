@@ -31,7 +31,7 @@ SLOW_MILLISECONDS = (10, 150, 300)
 LEAD_SECONDS = 1.0
 LEAD_BEGINS_SECONDS = 10
 # To converge: so long, and what is missing at so many operations a second.
-CONVERGE_SECONDS, CONVERGE_RATE = 5, 1000
+CONVERGE_SECONDS, CONVERGE_RATE = 5, 2000
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,10 @@ class Havoc(Timeline):
         self.rounds = 0
         self.settled: list[Settled] = []
         self.deaths: list[str] = []
+        # When clients had to be put off: from the beginning of a round until all was well again.
+        self.excuses: list[tuple[float, float]] = []
         self.healed = began
+        self.excused = False
 
     def go_on(self, seconds: float) -> None:
         """At least so long, and until each kind was there once. Ends as the last round is healed."""
@@ -107,12 +110,20 @@ class Havoc(Timeline):
                 if time.monotonic() - self.began > seconds and all(self.done[kind.name] for kind in self.kinds):
                     return
                 self.settled.append(self.settle())
+                if self.excused:
+                    self.excuses.append((self.timeline[-1][0], time.monotonic()))
                 time.sleep(self.chance.uniform(*PAUSE_SECONDS))
         except Trouble as trouble:
             self.trouble = str(trouble)
+        finally:
+            if self.excused:
+                self.excuses.append((self.timeline[-1][0], time.monotonic() + BACK_SECONDS))
 
     def round(self) -> None:
         drawn = self.draw()
+        # A majority is away, or on the other side than a broker.
+        struck = {victim for _, victims in drawn for victim in victims}
+        self.excused = len(struck.intersection(self.apart.servers)) > self.minority or any(kind.strikes == "minority" for kind, _ in drawn)
         began = time.monotonic()
         running = []
         for kind, victims in drawn:

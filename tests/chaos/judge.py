@@ -97,7 +97,7 @@ def wrong_with_walk(walk: Walk, export: dict[str, bytes], in_order: bool) -> lis
     return found
 
 
-def divergent(values: dict[str, object]) -> list[str]:
-    """Who has something else than most."""
-    most = Counter(values.values()).most_common(1)[0][0]
-    return [name for name, value in values.items() if value != most]
+def put_off_without_need(put_off: list[tuple[float, float, str]], excuses: list[tuple[float, float]]) -> list[str]:
+    """Clients are told to repeat only while too few servers see each other, or as many as matter see not this broker."""
+    needless = (text for asked, answered, text in put_off if not any(began <= answered and asked <= ended for began, ended in excuses))
+    return some("put off without need", needless)

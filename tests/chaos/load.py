@@ -10,7 +10,6 @@ import multiprocessing
 import random
 import struct
 import time
-from collections import Counter
 from dataclasses import dataclass, field
 
 import msgpack
@@ -86,8 +85,8 @@ class Outcome:
     # Requests of clients without a timeout that were never answered, and when they were asked.
     hung: list[tuple[float, str]] = field(default_factory=list)
     repeats: int = 0
-    # Answers that say to repeat, by code.
-    put_off: Counter = field(default_factory=Counter)
+    # Answers that say to repeat: when it was asked first, when answered, and what.
+    put_off: list[tuple[float, float, str]] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     slowest: list[tuple[float, float, str]] = field(default_factory=list)
 
@@ -200,7 +199,8 @@ class Client:
             frames = frames[1:]
         self.outcome.took(now - asked.at, asked.at, self.describe(asked))
         try:
-            if self.may_be_put_off and self.was_put_off(frames):
+            if self.may_be_put_off and (code := code_to_repeat(frames)):
+                self.outcome.put_off.append((asked.at, now, f"{self.describe(asked)}: {code}"))
                 if self.repeats:
                     asked.deadline = now + ASKED_TO_REPEAT_SECONDS
                     self.asked = asked
@@ -209,13 +209,6 @@ class Client:
                 self.problem(asked.at, f"{self.describe(asked)}, answered after {now - asked.at:.3f} s: {wrong}")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             self.problem(asked.at, f"{self.describe(asked)}: unreadable answer ({error!r}): {frames}")
-
-    def was_put_off(self, frames: list[bytes]) -> bool:
-        data = msgpack.unpackb(frames[0])["data"]
-        if data.get("status") != "erro" or data["retry"] is not True:
-            return False
-        self.outcome.put_off[data["code"]] += 1
-        return True
 
     def wrong_with(self, asked: Asked, frames: list[bytes]) -> str | None:
         if len(frames) != 1:
@@ -260,6 +253,12 @@ class Client:
 
     def problem(self, at: float, text: str) -> None:
         self.outcome.problems.append((at, text))
+
+
+def code_to_repeat(frames: list[bytes]) -> str | None:
+    """Of an answer that says so."""
+    data = msgpack.unpackb(frames[0])["data"]
+    return data["code"] if data.get("status") == "erro" and data["retry"] is True else None
 
 
 def wrong_with_history(asked: dict, entries: list[dict]) -> str | None:

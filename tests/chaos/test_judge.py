@@ -112,6 +112,7 @@ def test_what_is_wrong_with_a_walk_is_found():
     assert walking(ID, OTHER, problems=["a page out of order"]) == ["a page out of order"]
 
 
-def test_who_differs_from_most_diverges():
-    assert judge.divergent({"a": 1, "b": 1, "c": 1}) == []
-    assert judge.divergent({"a": 1, "b": 2, "c": 1}) == ["b"]
+def test_who_was_put_off_while_enough_servers_were_there_is_found():
+    put_off = [(1.0, 2.0, "a"), (4.0, 7.0, "b"), (8.0, 9.0, "c")]
+    assert judge.put_off_without_need(put_off, [(0.0, 1.5), (6.0, 8.5)]) == []
+    assert judge.put_off_without_need(put_off, [(0.0, 3.0), (7.5, 8.5)]) == ["put off without need: b"]
