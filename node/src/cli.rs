@@ -96,7 +96,7 @@ pub struct ServerArgs {
     /// The other servers, such as server-2=server-2.peers:5550
     #[arg(long, value_name = "NAME=ADDRESS", value_delimiter = ',')]
     pub peers: Vec<Peer>,
-    /// Pattern of the other servers' host names, {n} being a member's number; who they are, the settings file says
+    /// Pattern of the other servers' host names, a member's number standing as `n` in braces; who they are, the settings file says
     #[arg(long, value_name = "PATTERN", conflicts_with = "peers")]
     pub peer_domain: Option<String>,
 }

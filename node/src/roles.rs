@@ -113,7 +113,8 @@ pub fn server(args: &ServerArgs, environment: &Environment) -> anyhow::Result<()
     let given = args.common.settings.is_some() || environment.settings.is_some();
     let alone = matches!(&peers, PeerSource::Listed(peers) if peers.is_empty());
     // The defaults know nothing of what really runs: a server of whom no peers are told is a cluster by itself.
-    let members = if !given && alone { vec![name.clone()] } else { server::server_names(&settings.members)? };
+    let membership =
+        if !given && alone { vec![name.clone()].into() } else { server::read_membership(&settings)? };
     let spec = &settings.spec;
     let limits = Limits {
         bytes: usize::try_from(spec.limits.request_bytes).unwrap_or(usize::MAX),
@@ -124,7 +125,7 @@ pub fn server(args: &ServerArgs, environment: &Environment) -> anyhow::Result<()
         let replica = ReplicaSettings {
             name,
             boot: context.boot,
-            members,
+            membership,
             durability: match spec.durability {
                 Durability::Local => papo_replica::Durability::Local,
                 Durability::Majority => papo_replica::Durability::Majority,

@@ -7,12 +7,14 @@
 //! and idempotence"). This module must not know about operations on their way to the disk, who asks, or what makes an operation
 //! durable.
 
+mod digest;
 mod unshown;
 mod walk;
 
 use crate::op::{Op, Ordered};
 use crate::state::State;
 use crate::vector::{VersionVector, Writer};
+use digest::Digest;
 use papo_protocol::lamport::Lamport;
 use papo_protocol::time::UnixMillis;
 use papo_protocol::{Boot, Dot, Identity, ServerName};
@@ -54,6 +56,8 @@ pub struct History {
     shown_of_boot: HashMap<Boot, u64>,
     /// The boots shown last, the latest at the end.
     latest: Vec<Boot>,
+    /// Of what is shown.
+    digest: Digest,
 }
 
 impl History {
@@ -143,6 +147,7 @@ impl History {
         }
         for op in &newly {
             self.unshown.remove(op);
+            self.digest.add(op);
             self.stand(op);
         }
         newly
@@ -255,6 +260,11 @@ impl History {
     #[must_use]
     pub fn shown(&self) -> &VersionVector {
         &self.shown
+    }
+
+    /// The same on every server that shows the same operations.
+    pub(crate) fn digest(&self) -> u64 {
+        self.digest.get()
     }
 
     /// What a holder of `have` lacks, by writer and without gaps.

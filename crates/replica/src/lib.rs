@@ -15,6 +15,7 @@ mod constants;
 mod cursor;
 pub mod export;
 pub mod history;
+mod membership;
 pub mod op;
 mod peer;
 pub mod replica;
@@ -24,6 +25,7 @@ pub mod vector;
 
 pub use constants::PEER_MESSAGE_BYTES_MAX;
 pub use history::{GapError, History};
+pub use membership::{Membership, Standing};
 pub use op::{Op, OpKind};
 pub use replica::{
     Counters, Durability, Effect, Input, LoginPolicy, Now, OpenError, Origin, PeerLink, PeerStatus, Replica,

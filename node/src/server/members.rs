@@ -4,6 +4,7 @@
 use crate::role::Context;
 use anyhow::Context as _;
 use papo_protocol::ServerName;
+use papo_replica::Membership;
 use papo_settings::{Address, NodeSettings, ports};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -55,21 +56,21 @@ impl PeerDomain {
 #[derive(Debug)]
 pub struct Members {
     /// This server included.
-    pub names: watch::Receiver<Vec<ServerName>>,
+    pub membership: watch::Receiver<Membership>,
     /// Of the others.
     pub peers: watch::Receiver<Vec<Address>>,
 }
 
 /// Follows the members, of whom `first` are known at the start.
-pub fn follow(context: &Context, own: &ServerName, first: Vec<ServerName>, source: PeerSource) -> Members {
+pub fn follow(context: &Context, own: &ServerName, first: Membership, source: PeerSource) -> Members {
     let (settings, domain) = match source {
         PeerSource::Listed(peers) => {
-            return Members { names: watch::channel(first).1, peers: watch::channel(peers).1 };
+            return Members { membership: watch::channel(first).1, peers: watch::channel(peers).1 };
         }
         PeerSource::Derived { settings, domain } => (settings, domain),
     };
     let (peers_sender, peers) = watch::channel(derive(&domain, own, &first));
-    let (names_sender, names) = watch::channel(first);
+    let (membership_sender, membership) = watch::channel(first);
     let (own, stop) = (own.clone(), context.stop.clone());
     context.tracker.spawn(async move {
         let mut last = String::new();
@@ -82,11 +83,15 @@ pub fn follow(context: &Context, own: &ServerName, first: Vec<ServerName>, sourc
                 Ok(text) if text == last => {}
                 Ok(text) => {
                     match NodeSettings::read(&text) {
-                        Ok(new) => match server_names(&new.members) {
+                        Ok(new) => match read_membership(&new) {
                             Ok(new) => {
-                                replace(&peers_sender, derive(&domain, &own, &new));
-                                if replace(&names_sender, new) {
-                                    tracing::info!(members = ?*names_sender.borrow(), "membership changed");
+                                // An older file may follow a newer one: a mount lags behind where a server starts anew.
+                                let is_older = new.generation < membership_sender.borrow().generation;
+                                if !is_older {
+                                    replace(&peers_sender, derive(&domain, &own, &new));
+                                }
+                                if !is_older && replace(&membership_sender, new) {
+                                    tracing::info!(membership = ?*membership_sender.borrow(), "membership changed");
                                 }
                             }
                             Err(error) => {
@@ -103,7 +108,7 @@ pub fn follow(context: &Context, own: &ServerName, first: Vec<ServerName>, sourc
             }
         }
     });
-    Members { names, peers }
+    Members { membership, peers }
 }
 
 /// Sends `new` if it is; says whether.
@@ -115,12 +120,25 @@ fn replace<T: PartialEq>(sender: &watch::Sender<T>, new: T) -> bool {
     })
 }
 
-fn derive(domain: &PeerDomain, own: &ServerName, members: &[ServerName]) -> Vec<Address> {
-    let others = members.iter().filter(|member| *member != own);
+fn derive(domain: &PeerDomain, own: &ServerName, membership: &Membership) -> Vec<Address> {
+    let others = membership.all().filter(|member| *member != own);
     others.filter_map(|member| domain.address(member.as_str())).collect()
 }
 
-/// The members of the settings by their names.
+/// The membership that the settings say.
+///
+/// # Errors
+/// When one is no name of a server.
+pub fn read_membership(settings: &NodeSettings) -> anyhow::Result<Membership> {
+    Ok(Membership {
+        generation: settings.generation,
+        members: server_names(&settings.members)?,
+        joining: server_names(&settings.joining)?,
+        leaving: server_names(&settings.leaving)?,
+    })
+}
+
+/// Servers by their names.
 ///
 /// # Errors
 /// When one is no name of a server.
@@ -137,8 +155,11 @@ mod tests {
     fn a_server_derives_its_peers_from_the_members() {
         let domain: PeerDomain = "papo-server-{n}.papo-server-peers.default.svc".parse().unwrap();
         let own = ServerName::new("server-2").unwrap();
-        let members = ["server-1", "server-2", "server-3"].map(|name| ServerName::new(name).unwrap());
-        let peers: Vec<String> = derive(&domain, &own, &members).iter().map(ToString::to_string).collect();
+        let membership = Membership {
+            joining: server_names(&["server-3".to_owned()]).unwrap(),
+            ..server_names(&["server-1".to_owned(), "server-2".to_owned()]).unwrap().into()
+        };
+        let peers: Vec<String> = derive(&domain, &own, &membership).iter().map(ToString::to_string).collect();
         assert_eq!(
             peers,
             [

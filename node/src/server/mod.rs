@@ -15,7 +15,7 @@ use crate::role::{self, Context, now};
 use crate::storage::{Opened, Outcome, Storage};
 use crate::targets;
 use anyhow::Context as _;
-pub use members::{PeerSource, server_names};
+pub use members::{PeerSource, read_membership, server_names};
 use papo_protocol::ServerName;
 use papo_replica::{Effect, Input, Replica, ReplicaSettings};
 use papo_settings::Address;
@@ -82,7 +82,7 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
             .await
             .context("opening the data folder")??;
     tracing::info!(server = %name, operations = replica.history().len(), "history read");
-    let mut members = members::follow(&context, &name, options.replica.members.clone(), options.peers);
+    let mut members = members::follow(&context, &name, options.replica.membership.clone(), options.peers);
 
     let receives = role::request_receives(options.replica.limits.bytes);
     let (mut direct, direct_handle) = Endpoint::new(context.plain_endpoint(SocketType::Rep, receives));
@@ -144,10 +144,8 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
                 None
             }
             () = tokio::time::sleep(wait) => { replica.tick(now(), &mut effects); None }
-            Ok(()) = members.names.changed() => {
-                let names = members.names.borrow_and_update().clone();
-                // One process reads one file, whose order of changes is the order of time.
-                Some(Input::Members { members: names, generation: 0 })
+            Ok(()) = members.membership.changed() => {
+                Some(Input::Members(members.membership.borrow_and_update().clone()))
             }
             _ = beat.tick() => { requests.beat(); None }
             _ = second.tick() => {
@@ -248,6 +246,10 @@ fn status(
         "channels": history.state().channels().len(),
         "shown": history.shown().iter().map(|(_, count)| count).sum::<u64>(),
         "caughtUp": replica.has_caught_up(),
+        "generation": replica.membership().generation,
+        "standing": replica.standing().as_str(),
+        "released": replica.is_released(),
+        "diverged": replica.diverged().collect::<Vec<_>>(),
         "vector": history.vector().iter().map(|(writer, seq)| serde_json::json!({
             "server": writer.origin,
             "boot": format!("{:016x}", writer.boot.0),

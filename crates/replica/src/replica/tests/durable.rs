@@ -155,8 +155,8 @@ fn invariant_12_what_was_shown_stays_shown_after_restarts_and_changes_of_members
     world.pass(2000);
     let shown = world.hosts[0].replica.history().shown().clone();
     assert_eq!(world.hosts[0].stored_shown, shown, "it is stored within a second");
-    let members = (1..=5).map(name).collect();
-    world.input(0, Input::Members { members, generation: 1 });
+    let membership = Membership { generation: 1, ..members_up_to(5) };
+    world.input(0, Input::Members(membership));
     assert_eq!(world.hosts[0].replica.history().shown(), &shown);
     assert_eq!(world.ask(0, "users", &[]).names(&["users"]), ["ana"]);
 

@@ -249,6 +249,30 @@ fn what_collected_behind_a_refused_batch_is_given_up_with_it() {
 }
 
 #[test]
+fn while_the_disk_hangs_reads_go_on_and_new_writes_go_elsewhere() {
+    let mut world = World::apart(1);
+    world.ask(0, "channel", GERAL);
+    world.hosts[0].disk = Disk::Stalls;
+    let hangs = world.send_from(0, broker(1, &Cookie::default()), request("publish", OI, 0));
+    world.pass(1_900);
+    let soon = world.send_from(0, broker(2, &Cookie::default()), request("publish", OI, 0));
+    world.pass(200);
+    let late = world.send_from(0, broker(3, &Cookie::default()), request("publish", OI, 0));
+    let read = world.send_from(0, broker(4, &Cookie::default()), request("history", GERAL, 0));
+    world.run();
+    assert_eq!(
+        (world.outcome(0, hangs), world.outcome(0, soon)),
+        (None, None),
+        "they may be on disk any moment"
+    );
+    assert_eq!(world.outcome(0, late), Some(&Outcome::Elsewhere));
+    assert_eq!(world.read(0, read).failure, None);
+    world.hosts[0].disk = Disk::Works;
+    world.run();
+    assert_eq!(world.ask(0, "publish", OI).failure, None, "a disk that works again is used again");
+}
+
+#[test]
 fn a_draining_server_reads_on_and_leaves_the_brokers_writes_to_others() {
     let mut world = World::apart(1);
     world.ask(0, "channel", GERAL);
