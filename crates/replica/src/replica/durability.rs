@@ -117,9 +117,11 @@ impl Replica {
         }
     }
 
-    /// Whether this server may answer from its history: once it had all that a majority had, or after it asked for long.
+    /// Whether this server may answer from its history: once it had all that a majority had, or after it asked for long and there
+    /// is no majority. While there is one, others know better, however long this server takes to catch up.
     pub(super) fn may_read(&self, now: Now) -> bool {
-        self.has_caught_up || self.has_waited(now)
+        let is_alone = || !self.is_majority(|name| self.peers.is_linked(name));
+        self.has_caught_up || (self.has_waited(now) && is_alone())
     }
 
     fn has_waited(&self, now: Now) -> bool {

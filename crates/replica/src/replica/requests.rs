@@ -190,7 +190,10 @@ impl Replica {
             }
             Verdict::Absent(refusal) => {
                 let rounds = if asked.peers_asked { Vec::new() } else { self.request_rounds(now, effects) };
-                if rounds.is_empty() {
+                if rounds.is_empty() && !self.has_caught_up {
+                    // What a server lacks that is still catching up may be there all the same.
+                    self.turn_away(now, asked.client, effects);
+                } else if rounds.is_empty() {
                     self.answer(now, asked.client, &Reply::Refused(refusal), effects);
                 } else {
                     let deadline = now.monotonic + ABSENCE_WAIT;
