@@ -3,7 +3,6 @@
 
 use super::line::Place;
 use crate::client::{Client, RequestError};
-use papo_protocol::Value;
 use papo_protocol::client::{ReadMessage, ReadReply};
 use papo_protocol::reply::Code;
 use std::sync::Arc;
@@ -83,9 +82,4 @@ impl History {
 pub(super) fn is_cursor_refused(error: &RequestError) -> bool {
     let RequestError::Refused(failure) = error else { return false };
     [Code::CursorInvalid, Code::CursorAhead].iter().any(|code| failure.code.as_deref() == Some(code.as_str()))
-}
-
-/// A field of a reply's `data`.
-pub(super) fn field<'a>(reply: &'a ReadReply, key: &str) -> Option<&'a Value> {
-    reply.data.get(key)
 }

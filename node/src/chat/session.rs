@@ -4,7 +4,7 @@ use super::ChatOptions;
 use super::catch_up::{CatchUp, NEWEST, Places, catch_up, show_live, unseen, watch_link};
 use super::command::{COMMANDS, Command, SCRIPT_COMMANDS};
 use super::complete::Names;
-use super::history::{History, field};
+use super::history::History;
 use super::line::{self, Line, Message, Place};
 use super::screen::Screen;
 use crate::client::{Client, Link, LiveStream, RequestError, Seen, SharedClock, now};
@@ -449,7 +449,7 @@ fn is_name_taken(error: &RequestError) -> bool {
 }
 
 fn message_id(reply: &ReadReply) -> Option<Identity> {
-    match field(reply, "message_id") {
+    match reply.data.get("message_id") {
         Some(Value::Bytes(bytes)) => bytes.as_ref().try_into().ok().map(Identity),
         _ => None,
     }

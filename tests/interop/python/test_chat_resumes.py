@@ -2,9 +2,12 @@
 
 import itertools
 import os
+import pty
 import re
+import select
 import signal
 import subprocess
+import termios
 import threading
 import time
 import uuid
@@ -229,3 +232,32 @@ def test_direct_messages_to_someone_who_is_away_are_there_when_they_come_back(ow
     ana.waits_for(["quando voltares"])
     ana.leaves()
     assert ana.shown() == Counter(["quando voltares"])
+
+
+def local_modes(terminal: int) -> int:
+    return termios.tcgetattr(terminal)[3]
+
+
+def test_a_chat_that_is_told_to_stop_leaves_the_terminal_as_it_was(own_cluster):
+    person, terminal = pty.openpty()
+    before = termios.tcgetattr(terminal)
+    command = [PAPO, "chat", "--user", "ana", "--no-color"]
+    environment = os.environ | {"TERM": "xterm"}
+    chat = subprocess.Popen(command, stdin=terminal, stdout=terminal, stderr=terminal, env=environment, start_new_session=True)
+    said = b""
+
+    def prompted():
+        nonlocal said
+        while select.select([person], [], [], 0)[0]:
+            said += os.read(person, 4096)
+        return b"ana@geral" in said and not local_modes(terminal) & termios.ICANON
+
+    wait_until("a line is being edited", prompted)
+    chat.send_signal(signal.SIGTERM)
+    assert chat.wait(10) == 0
+    assert termios.tcgetattr(terminal) == before
+    prompted()
+    # Pasting is as it was, too, and the shell's prompt begins a line.
+    assert said.rstrip(b"\r\n").rsplit(b"\x1b[?2004", 1)[1] == b"l" and said.endswith(b"\n")
+    os.close(person)
+    os.close(terminal)
