@@ -1,5 +1,6 @@
-"""`papo export --server`: the files of rows I01 and S2:223 from a live server, the same as those from its data folder."""
+"""What `papo export` writes, from a data folder and with `--server` from a live server: the files of rows I01 and S2:223."""
 
+import json
 import socket
 import subprocess
 import threading
@@ -8,8 +9,8 @@ import urllib.request
 
 import pytest
 
-from clients import Client
-from conftest import EXPORTS, PAPO, SERVERS, wait_until
+from clients import Client, rep_of
+from conftest import EXPORTS, PAPO, SERVERS, texts, wait_until
 
 # What a server lets a reader stall: see `serving.rs`.
 STALLED_SECONDS = 10
@@ -120,3 +121,48 @@ def test_an_export_from_nobody_or_from_no_server_says_what_to_do(own_cluster):
     assert done.returncode == 1 and b"404" in done.stderr
     done = papo_export()
     assert done.returncode == 2 and b"--data" in done.stderr
+
+
+def test_h16_l06_publications_jsonl_is_identical_everywhere_though_all_servers_took_posts_at_once(own_cluster):
+    setup = Client()
+    for number in range(3):
+        setup.must("channel", channel=f"canal-{number}")
+    own_cluster.equal_exports()
+    posts = 60
+
+    def write(number: int) -> None:
+        client = Client(rep_of(number))
+        for count in range(posts):
+            client.must("publish", user=f"autor-{number}", channel=f"canal-{count % 3}", message=f"{number}/{count}")
+        client.close()
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in SERVERS for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    export = own_cluster.equal_exports()
+    expected = sorted(f"{number}/{count}" for number in SERVERS for count in range(posts) for _ in range(2))
+    assert sorted(texts(export, "publications.jsonl")) == expected
+    # The total order: by Lamport, then by origin.
+    lines = [json.loads(line) for line in export["publications.jsonl"].splitlines()]
+    order = [(line["position"]["lamport"], line["position"]["server"]) for line in lines]
+    assert order == sorted(order)
+
+
+def test_i02_every_login_channel_post_and_direct_message_is_kept_with_its_time(own_cluster):
+    client = Client()
+    before = int(time.time())
+    for name in ("ana", "bia", "ana"):
+        client.must("login", user=name)
+    client.must("channel", channel="geral")
+    client.must("publish", user="ana", channel="geral", message="post", timestamp=1_700_000_000)
+    client.must("message", src="ana", dst="bia", message="direct")
+    after = int(time.time())
+    data = json.loads(own_cluster.equal_exports()["server_data.json"])
+    assert sorted(login["username"] for login in data["logins"]) == ["ana", "ana", "bia"], "every login, not only the first"
+    assert all(before <= login["timestamp"] <= after for login in data["logins"])
+    assert data["channels"] == ["geral"]
+    assert data["channel_messages"] == [{"user": "ana", "channel": "geral", "message": "post", "timestamp": 1_700_000_000}]
+    [direct] = data["user_messages"]
+    assert (direct["src"], direct["dst"], direct["message"]) == ("ana", "bia", "direct") and before <= direct["timestamp"] <= after
