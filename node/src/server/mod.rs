@@ -9,6 +9,7 @@ mod publisher;
 mod reference_link;
 mod requests;
 
+use crate::export;
 use crate::http::{self, SurfaceOwner};
 use crate::metrics::{METRICS_INTERVAL, ServerMetrics};
 use crate::role::{self, Context, now};
@@ -70,7 +71,8 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
         "a server with peers needs the cluster token: name its file with --token-file"
     );
     let (owner, surface) = SurfaceOwner::new();
-    http::serve(options.http, surface, context.http_stop.clone(), &context.tracker).await?;
+    let exports = export::serving::routes(options.data.clone());
+    http::serve(options.http, surface, exports, context.http_stop.clone(), &context.tracker).await?;
     let metrics = ServerMetrics::register(&owner.registry)?;
 
     let name = options.replica.name.clone();

@@ -330,3 +330,24 @@ fn h08_sync_gives_what_is_newer_in_the_exercises_shape() {
     assert_eq!(all.map(|name| count(&mut world, START / 1000 + 10, name)), [0, 1, 1, 0]);
     assert_eq!(all.map(|name| count(&mut world, START / 1000 + 11, name)), [0, 1, 0, 0]);
 }
+
+#[test]
+fn c18_h08_a_post_too_large_for_any_reply_hides_none_of_those_before_it() {
+    let mut world = World::apart(1);
+    world.hosts[0].replica.settings.limits.bytes = crate::constants::REQUEST_BYTES_MAX;
+    world.ask(0, "channel", GERAL);
+    let huge = "x".repeat(papo_protocol::reply::REPLY_BYTES_MAX + 1);
+    for text in ["antes", &huge, "depois"] {
+        let posted = world.ask(0, "publish", &[("user", "ana"), ("channel", "geral"), ("message", text)]);
+        assert_eq!(posted.failure, None);
+    }
+    for service in ["history", "history_channel", "get_publications", "sync"] {
+        let reply = world.ask(0, service, GERAL);
+        assert_eq!(field(&reply, "truncated"), Some(&Value::Bool(true)), "{service}");
+        let key = if service == "sync" { "channel_messages" } else { "publications" };
+        let list = field(&reply, key).or_else(|| field(&reply, "messages")).and_then(Value::as_list);
+        let texts: Vec<_> =
+            list.unwrap().iter().map(|entry| entry.get("message").and_then(Value::to_text).unwrap()).collect();
+        assert_eq!(texts, ["antes", "depois"], "{service}");
+    }
+}
