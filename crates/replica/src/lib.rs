@@ -11,9 +11,11 @@
 //! A [`Replica`] takes an [`Input`] and yields [`Effect`]s, which its host executes in order. This crate must not know a socket,
 //! a clock, a disk, a thread or a source of randomness: time enters as [`Now`], the boot as a setting, the disk as inputs.
 
+mod archive;
 mod constants;
 mod cursor;
 pub mod export;
+mod heading;
 pub mod history;
 pub mod op;
 mod peer;
@@ -22,8 +24,10 @@ mod session;
 pub mod state;
 pub mod vector;
 
+pub use archive::{Archive, MemoryArchive};
 pub use constants::PEER_MESSAGE_BYTES_MAX;
-pub use history::{GapError, History};
+pub use heading::{About, Heading};
+pub use history::{History, HoldError, Restoring};
 pub use op::{Op, OpKind};
 pub use replica::{
     Counters, Durability, Effect, Input, LoginPolicy, Now, OpenError, Origin, PeerLink, PeerStatus, Replica,

@@ -16,7 +16,7 @@ use std::sync::Arc;
 /// merges without duplicates.
 pub(super) fn sync_reply(history: &History, last_sync: i64) -> Reply {
     let since = UnixMillis(last_sync.saturating_mul(1000));
-    let newest_first = history.visible().rev().filter(|op| op.at >= since);
+    let newest_first = history.newest_since(since).map(|place| history.op(place));
     let (mut logins, mut messages) = (Vec::new(), Vec::new());
     for op in within_reply(newest_first) {
         match &op.kind {
@@ -27,12 +27,12 @@ pub(super) fn sync_reply(history: &History, last_sync: i64) -> Reply {
     }
     logins.reverse();
     messages.reverse();
-    let channels = history.state().channels().map(|(channel, _)| channel.clone()).collect();
+    let channels = history.state().channels().cloned().collect();
     Reply::Sync { logins, channels, messages }
 }
 
 /// The newest of these (newest first) whose text fits a reply.
-fn within_reply<'a>(newest_first: impl Iterator<Item = &'a Arc<Op>>) -> impl Iterator<Item = &'a Arc<Op>> {
+fn within_reply(newest_first: impl Iterator<Item = Arc<Op>>) -> impl Iterator<Item = Arc<Op>> {
     newest_first.scan(0, |bytes, op| {
         *bytes += op.text_bytes() + ENTRY_OVERHEAD_BYTES;
         (*bytes <= REPLY_ENTRIES_BYTES_MAX).then_some(op)
@@ -52,16 +52,9 @@ pub(super) struct Reader<'a> {
 impl Reader<'_> {
     /// The newest messages that fit the limit and the reply, oldest first, and a cursor that stands after all of them.
     pub(super) fn newest(&self) -> Reply {
-        let state = self.history.state();
-        match self.scope {
-            HistoryScope::Channel(channel) => self.newest_of(state.posts(channel)),
-            HistoryScope::User(user) => self.newest_of(state.direct_messages(user)),
-        }
-    }
-
-    fn newest_of<'a>(&self, messages: impl DoubleEndedIterator<Item = &'a Arc<Op>>) -> Reply {
-        let mut newest_first = messages.rev().peekable();
-        let mut entries: Vec<HistoryEntry> = within_reply(newest_first.by_ref())
+        let mut newest_first = self.history.newest_in(self.scope).peekable();
+        let ops = newest_first.by_ref().map(|place| self.history.op(place));
+        let mut entries: Vec<HistoryEntry> = within_reply(ops)
             .take(self.limit.unwrap_or(usize::MAX))
             .filter_map(|op| op.to_history_entry())
             .collect();
