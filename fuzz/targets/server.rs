@@ -10,7 +10,9 @@ use papo_protocol::reply::Compat;
 use papo_protocol::time::UnixMillis;
 use papo_protocol::worker_link::{COOKIE_BYTES_MAX, Cookie};
 use papo_protocol::{Boot, Lamport, Limits, RequestKey, ServerName};
-use papo_replica::{Effect, Input, LoginPolicy, Now, Origin, PeerLink, Replica, ReplicaSettings, RequestId};
+use papo_replica::{
+    Effect, History, Input, LoginPolicy, MemoryArchive, Now, Origin, PeerLink, Replica, ReplicaSettings, RequestId,
+};
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -71,7 +73,9 @@ impl Server {
         };
         let now = Duration::from_secs(5);
         let start = Now { monotonic: now, unix: UnixMillis(1_700_000_000_000) };
-        let replica = Replica::open(settings, [], Lamport::default(), start).expect("an empty history");
+        // It keeps all that is stored, and never reads it again.
+        let history = History::new(MemoryArchive::default(), usize::MAX);
+        let replica = Replica::open(settings, history, Lamport::default(), start).expect("sound settings");
         Self {
             replica,
             now,
