@@ -50,6 +50,12 @@ impl Stored {
         Self { connection, _reader: None }
     }
 
+    /// For tests: nobody else uses the connection meanwhile.
+    #[cfg(test)]
+    pub(super) fn connection(&self) -> MutexGuard<'_, Connection> {
+        held(&self.connection)
+    }
+
     /// What was shown, by writer.
     ///
     /// # Errors
@@ -152,20 +158,32 @@ impl Progress {
     }
 }
 
-pub(super) fn read_row(row: &Row<'_>) -> Result<Op, StorageError> {
-    let origin: String = row.get(0)?;
-    let boot = Boot(row.get::<_, i64>(1)?.cast_unsigned());
-    let seq: i64 = row.get(2)?;
-    let lamport = u64::try_from(row.get::<_, i64>(3)?).ok().and_then(Lamport::new);
-    let identity: [u8; 16] = row.get(4)?;
-    let at = UnixMillis(row.get(5)?);
-    let kind = row.get_ref(6)?.as_blob().ok().and_then(|kind| rmp_serde::from_slice::<OpKind>(kind).ok());
-    match (ServerName::new(&origin), u64::try_from(seq), lamport, kind) {
-        (Ok(origin), Ok(seq), Some(lamport), Some(kind)) => {
-            Ok(Op { dot: Dot { origin, boot, seq }, lamport, identity: Identity(identity), at, kind })
+fn read_row(row: &Row<'_>) -> Result<Op, StorageError> {
+    let (origin, boot, seq): (String, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+    match (ServerName::new(&origin), u64::try_from(seq)) {
+        (Ok(origin), Ok(seq)) => {
+            read_operation(Dot { origin, boot: Boot(boot.cast_unsigned()), seq }, row, 3)
         }
         _ => Err(StorageError::Corrupt { origin, seq }),
     }
+}
+
+/// Reads the operation of this dot from a row's columns `lamport, identity, at, kind`, which begin at `first`.
+pub(super) fn read_operation(dot: Dot, row: &Row<'_>, first: usize) -> Result<Op, StorageError> {
+    let lamport = u64::try_from(row.get::<_, i64>(first)?).ok().and_then(Lamport::new);
+    let identity = Identity(row.get(first + 1)?);
+    let at = UnixMillis(row.get(first + 2)?);
+    let kind =
+        row.get_ref(first + 3)?.as_blob().ok().and_then(|kind| rmp_serde::from_slice::<OpKind>(kind).ok());
+    match (lamport, kind) {
+        (Some(lamport), Some(kind)) => Ok(Op { dot, lamport, identity, at, kind }),
+        _ => Err(corrupt(&dot)),
+    }
+}
+
+/// The row of this dot is missing or unreadable.
+pub(super) fn corrupt(dot: &Dot) -> StorageError {
+    StorageError::Corrupt { origin: dot.origin.to_string(), seq: dot.seq.cast_signed() }
 }
 
 /// Of a row, without what its text costs. The writer is that of the row before, or takes its place.
