@@ -18,7 +18,7 @@ use crate::targets;
 use anyhow::Context as _;
 pub use members::PeerSource;
 use papo_protocol::ServerName;
-use papo_replica::{Effect, Input, Replica, ReplicaSettings};
+use papo_replica::{Effect, Input, Replica, ReplicaSettings, Restoring};
 use papo_settings::Address;
 use papo_zmtp::{Endpoint, SocketType};
 use peers::Peers;
@@ -35,6 +35,9 @@ const DRAIN_MAX: Duration = Duration::from_secs(10);
 
 /// How soon to look again whether a broker has read its replies.
 const ROOM_POLL: Duration = Duration::from_millis(10);
+
+/// The newest operations stay in memory: some tens of thousands, minutes of a busy chat. Older ones are read from the disk.
+const RECENT_BYTES_MAX: usize = 8 << 20;
 
 /// What a server is told.
 #[derive(Debug, Clone)]
@@ -218,12 +221,12 @@ fn open(
     data: &Path,
     settings: ReplicaSettings,
 ) -> anyhow::Result<(Storage, UnboundedReceiver<Outcome>, Replica)> {
-    let Opened { storage, outcomes, stored, lamport_floor, shown } =
+    let Opened { storage, outcomes, stored, reader, lamport_floor, shown } =
         Storage::open(data, &settings.cluster_id, &settings.name)?;
     tracing::debug!(shown = shown.digest(), "data folder opened");
-    let replica = stored
-        .operations(|operations| Replica::open(settings, operations, lamport_floor, &shown, now()))
-        .context("reading the history")??;
+    let mut history = Restoring::new(reader, RECENT_BYTES_MAX);
+    stored.headings(|heading| history.add(heading)).context("reading the history")??;
+    let replica = Replica::open(settings, history.finish(&shown), lamport_floor, now())?;
     Ok((storage, outcomes, replica))
 }
 
