@@ -54,6 +54,9 @@ pub struct History {
     shown_of_boot: HashMap<Boot, u64>,
     /// The boots shown last, the latest at the end.
     latest: Vec<Boot>,
+    /// For a planted bug: all operations of an identity are visible.
+    #[cfg(feature = "planted-bugs")]
+    pub(crate) shows_twins: bool,
 }
 
 impl History {
@@ -153,6 +156,12 @@ impl History {
         if let Some(standing) = self.standing.get(&op.identity) {
             let twins = self.twins.entry(op.identity).or_insert_with(|| vec![Arc::clone(standing)]);
             twins.push(Arc::clone(op));
+            #[cfg(feature = "planted-bugs")]
+            if self.shows_twins {
+                self.visible.insert(Ordered(Arc::clone(op)));
+                self.state.add(op);
+                return;
+            }
             if standing.order_key() < op.order_key() {
                 return;
             }

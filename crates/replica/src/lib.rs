@@ -17,6 +17,7 @@ pub mod export;
 pub mod history;
 pub mod op;
 mod peer;
+mod planted;
 pub mod replica;
 mod session;
 pub mod state;
@@ -25,6 +26,8 @@ pub mod vector;
 pub use constants::PEER_MESSAGE_BYTES_MAX;
 pub use history::{GapError, History};
 pub use op::{Op, OpKind};
+#[cfg(feature = "planted-bugs")]
+pub use planted::Planted;
 pub use replica::{
     Counters, Durability, Effect, Input, LoginPolicy, Now, OpenError, Origin, PeerLink, PeerStatus, Replica,
     ReplicaSettings, RequestId,

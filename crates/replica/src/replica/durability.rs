@@ -6,6 +6,7 @@
 use super::{Effect, Now, Replica};
 use crate::constants::{REPUBLISH_WITHIN, START_WAIT};
 use crate::op::Op;
+use crate::planted::Planted;
 use crate::vector::Writer;
 use papo_protocol::ServerName;
 use std::sync::Arc;
@@ -57,7 +58,7 @@ impl Replica {
         if *member == self.settings.name {
             self.history.count(writer)
         } else {
-            self.peers.fsynced(member, writer)
+            self.peers.fsynced(member, writer).max(self.plant.had(member, writer))
         }
     }
 
@@ -73,7 +74,9 @@ impl Replica {
         let members = &self.settings.members;
         let mut counts: Vec<u64> = members.iter().map(|member| self.fsynced_by(member, writer)).collect();
         counts.sort_unstable_by(|a, b| b.cmp(a));
-        let last = self.settings.durability.disks(members.len()).saturating_sub(1);
+        let live =
+            self.plant.has(Planted::QuorumOverLive).then(|| self.count(|name| self.peers.is_linked(name)));
+        let last = self.settings.durability.disks(live.unwrap_or(members.len())).saturating_sub(1);
         counts.get(last).copied().unwrap_or(0)
     }
 
@@ -82,7 +85,10 @@ impl Replica {
         let lagging: Vec<Writer> = self.history.lagging().cloned().collect();
         let mut newly: Vec<Arc<Op>> = Vec::new();
         for writer in lagging {
-            let count = self.durable(&writer).max(self.peers.claimed.get(&writer));
+            let mut count = self.durable(&writer).max(self.peers.claimed.get(&writer));
+            if self.plant.has(Planted::ShownBeforeDurable) {
+                count = u64::MAX;
+            }
             let shown = self.history.show(&writer, count);
             if !shown.is_empty() {
                 newly.extend(shown);
@@ -100,7 +106,8 @@ impl Replica {
     /// A new boot has heard from a majority, so that it rises above all that was acknowledged; and there are links to as many
     /// members as must store the write, without whom it would end in `unknown`.
     pub(super) fn may_write(&self, now: Now) -> bool {
-        let heard = self.is_majority(|name| self.peers.heard.contains(name));
+        let heard = self.is_majority(|name| self.peers.heard.contains(name))
+            || self.plant.has(Planted::StartBarrierSkipped);
         match self.settings.durability {
             Durability::Local => heard || self.has_waited(now),
             durability @ (Durability::Majority | Durability::All) => {

@@ -26,6 +26,7 @@ pub use replication::PeerStatus;
 use crate::constants::REQUEST_BYTES_MAX;
 use crate::history::{GapError, History};
 use crate::op::Op;
+use crate::planted::Plant;
 use crate::session::Sessions;
 use crate::vector::{VersionVector, Writer};
 use allowance::RaiseAllowance;
@@ -258,6 +259,7 @@ pub struct Replica {
     /// What was held when the server was told to stop; `None` until then.
     draining: Option<VersionVector>,
     counters: Counters,
+    plant: Plant,
 }
 
 impl Replica {
@@ -300,11 +302,19 @@ impl Replica {
             generation: 0,
             draining: None,
             counters: Counters::default(),
+            plant: Plant::default(),
             settings,
         };
         replica.note_absences(now);
         replica.note_caught_up();
         Ok(replica)
+    }
+
+    /// Plants a bug.
+    #[cfg(feature = "planted-bugs")]
+    pub fn plant(&mut self, bug: crate::planted::Planted) {
+        self.plant.bug = Some(bug);
+        self.history.shows_twins = bug == crate::planted::Planted::TwinsShown;
     }
 
     /// Whether this server has had, once since its start, everything that a majority of the members had: clients may come.

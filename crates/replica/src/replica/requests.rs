@@ -9,6 +9,7 @@ use super::{Effect, LoginPolicy, Now, Origin, Replica, RequestId};
 use crate::constants::{ABSENCE_WAIT, CURSOR_WAIT, SESSION_WAIT, START_WAIT};
 use crate::cursor::{BadCursor, read_cursor};
 use crate::op::{Op, OpKind};
+use crate::planted::Planted;
 use crate::session::{BadCookie, Session};
 use crate::vector::VersionVector;
 use bytes::Bytes;
@@ -126,6 +127,7 @@ impl Replica {
     pub(super) fn admit(&mut self, now: Now, mut asked: Asked, effects: &mut Vec<Effect>) {
         if let Caller::Broker { session, last_resort } = &mut asked.client.caller
             && !session.seen().all(|seen| self.history.shows(seen.boot, seen.seq))
+            && !self.plant.has(Planted::SessionNotAwaited)
         {
             if *last_resort {
                 session.written = None;
@@ -189,7 +191,8 @@ impl Replica {
                 self.answer_write(now, asked.client, &op, effects);
             }
             Verdict::Absent(refusal) => {
-                let rounds = if asked.peers_asked { Vec::new() } else { self.request_rounds(now, effects) };
+                let is_final = asked.peers_asked || self.plant.has(Planted::AbsenceNotAsked);
+                let rounds = if is_final { Vec::new() } else { self.request_rounds(now, effects) };
                 if rounds.is_empty() {
                     self.answer(now, asked.client, &Reply::Refused(refusal), effects);
                 } else {
@@ -275,6 +278,7 @@ impl Replica {
                     scope,
                     shape: *shape,
                     limit: *limit,
+                    skips_late: self.plant.has(Planted::CursorSkipsLate),
                 };
                 let Some(cursor) = cursor else { return Verdict::Answer(reader.newest()) };
                 match read_cursor(&self.settings.cluster_id, scope, cursor) {

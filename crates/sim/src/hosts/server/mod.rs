@@ -174,7 +174,12 @@ impl Server {
             shared.count("server_started_with_history");
         }
         match Replica::open(settings, ops, ceiling, &shown, shared.clock(self.node)) {
-            Ok(replica) => {
+            #[cfg_attr(not(feature = "planted-bugs"), expect(unused_mut, reason = "nothing is planted"))]
+            Ok(mut replica) => {
+                #[cfg(feature = "planted-bugs")]
+                if let Some(bug) = shared.bug.and_then(Bug::inside) {
+                    replica.plant(bug);
+                }
                 self.running = Some(Running {
                     replica,
                     links: BTreeMap::new(),
