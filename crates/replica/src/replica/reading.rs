@@ -57,6 +57,8 @@ pub(super) struct Reader<'a> {
     pub(super) scope: &'a HistoryScope,
     pub(super) shape: HistoryShape,
     pub(super) limit: Option<usize>,
+    /// For a planted bug.
+    pub(super) skips_late: bool,
 }
 
 impl Reader<'_> {
@@ -82,7 +84,12 @@ impl Reader<'_> {
     /// What follows for a reader that has `have`, oldest first, as much as fits.
     pub(super) fn after(&self, have: &VersionVector) -> Reply {
         let (mut entries, mut bytes) = (Vec::new(), 0);
+        let covered = || self.history.visible().filter(|op| have.covers(&op.dot));
+        let late = self.skips_late.then(|| covered().map(|op| op.lamport).max()).flatten();
         let page = self.history.page_after(self.scope, have, |op| {
+            if late.is_some_and(|late| op.lamport < late) {
+                return Fit::Never;
+            }
             let Some(entry) = op.to_history_entry() else { return Fit::Never };
             let entry_bytes = history_entry_bytes(&entry, self.encoding);
             if entry_bytes > PAGE_BYTES_MAX {
