@@ -141,7 +141,7 @@ impl Bug {
     /// Within how many seeds it is caught, and by which rules.
     fn signature(self) -> (u64, &'static [Invariant]) {
         use Invariant::{
-            Answered, Causal, Converges, Durable, Equal, Heard, Honest, Lasting, Named, Once, Session, Starts,
+            Answered, Causal, Converges, Durable, Equal, Heard, Lasting, Named, Once, Session, Starts,
         };
         match self {
             Self::AckBeforeFsync => (200, &[Durable]),
