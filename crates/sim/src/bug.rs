@@ -184,7 +184,7 @@ impl Bug {
             #[cfg(feature = "planted-bugs")]
             Self::SessionNotAwaited => (200, &[Session]),
             #[cfg(feature = "planted-bugs")]
-            Self::AbsenceNotAsked => (1000, &[Honest]),
+            Self::AbsenceNotAsked => (1000, &[Invariant::Honest]),
             #[cfg(feature = "planted-bugs")]
             Self::NotPublishedForTheDead => (1000, &[Heard]),
         }
