@@ -11,8 +11,8 @@ use papo_protocol::time::UnixMillis;
 use papo_protocol::worker_link::{COOKIE_BYTES_MAX, Cookie};
 use papo_protocol::{Boot, Lamport, Limits, RequestKey, ServerName};
 use papo_replica::{
-    Durability, Effect, Input, LoginPolicy, Membership, Now, Origin, PeerLink, Replica, ReplicaSettings,
-    RequestId, VersionVector,
+    Durability, Effect, History, Input, LoginPolicy, Membership, MemoryArchive, Now, Origin, PeerLink,
+    Replica, ReplicaSettings, RequestId,
 };
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::RangeInclusive;
@@ -87,8 +87,9 @@ impl Server {
         };
         let now = Duration::from_secs(5);
         let start = Now { monotonic: now, unix: UnixMillis(1_700_000_000_000) };
-        let replica = Replica::open(settings, [], Lamport::default(), &VersionVector::default(), start)
-            .expect("an empty history");
+        // It keeps all that is stored, and never reads it again.
+        let history = History::new(MemoryArchive::default(), usize::MAX);
+        let replica = Replica::open(settings, history, Lamport::default(), start).expect("sound settings");
         Self {
             replica,
             now,

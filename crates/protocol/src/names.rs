@@ -79,6 +79,13 @@ macro_rules! name {
             }
         }
 
+        /// Tables of names can be asked by text.
+        impl std::borrow::Borrow<str> for $type {
+            fn borrow(&self) -> &str {
+                self.as_str()
+            }
+        }
+
         impl TryFrom<String> for $type {
             type Error = NameError;
             fn try_from(text: String) -> Result<Self, NameError> {

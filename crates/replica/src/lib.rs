@@ -11,9 +11,11 @@
 //! A [`Replica`] takes an [`Input`] and yields [`Effect`]s, which its host executes in order. This crate must not know a socket,
 //! a clock, a disk, a thread or a source of randomness: time enters as [`Now`], the boot as a setting, the disk as inputs.
 
+mod archive;
 mod constants;
 mod cursor;
 pub mod export;
+mod heading;
 pub mod history;
 mod membership;
 pub mod op;
@@ -23,8 +25,10 @@ mod session;
 pub mod state;
 pub mod vector;
 
+pub use archive::{Archive, MemoryArchive};
 pub use constants::PEER_MESSAGE_BYTES_MAX;
-pub use history::{GapError, History};
+pub use heading::{About, Heading};
+pub use history::{History, HoldError, Restoring};
 pub use membership::{Membership, Standing};
 pub use op::{Op, OpKind};
 pub use replica::{

@@ -9,15 +9,16 @@ mod publisher;
 mod reference_link;
 mod requests;
 
+use crate::export;
 use crate::http::{self, SurfaceOwner};
 use crate::metrics::{METRICS_INTERVAL, ServerMetrics};
 use crate::role::{self, Context, now};
 use crate::storage::{Opened, Outcome, Storage};
 use crate::targets;
 use anyhow::Context as _;
-pub use members::{PeerSource, read_membership, server_names};
+pub use members::PeerSource;
 use papo_protocol::ServerName;
-use papo_replica::{Effect, Input, Replica, ReplicaSettings};
+use papo_replica::{Effect, Input, Replica, ReplicaSettings, Restoring};
 use papo_settings::Address;
 use papo_zmtp::{Endpoint, SocketType};
 use peers::Peers;
@@ -34,6 +35,9 @@ const DRAIN_MAX: Duration = Duration::from_secs(10);
 
 /// How soon to look again whether a broker has read its replies.
 const ROOM_POLL: Duration = Duration::from_millis(10);
+
+/// The newest operations stay in memory: some tens of thousands, minutes of a busy chat. Older ones are read from the disk.
+const RECENT_BYTES_MAX: usize = 8 << 20;
 
 /// What a server is told.
 #[derive(Debug, Clone)]
@@ -70,7 +74,8 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
         "a server with peers needs the cluster token: name its file with --token-file"
     );
     let (owner, surface) = SurfaceOwner::new();
-    http::serve(options.http, surface, context.http_stop.clone(), &context.tracker).await?;
+    let exports = export::serving::routes(options.data.clone());
+    http::serve(options.http, surface, exports, context.http_stop.clone(), &context.tracker).await?;
     let metrics = ServerMetrics::register(&owner.registry)?;
 
     let name = options.replica.name.clone();
@@ -216,12 +221,12 @@ fn open(
     data: &Path,
     settings: ReplicaSettings,
 ) -> anyhow::Result<(Storage, UnboundedReceiver<Outcome>, Replica)> {
-    let Opened { storage, outcomes, stored, lamport_floor, shown } =
+    let Opened { storage, outcomes, stored, reader, lamport_floor, shown } =
         Storage::open(data, &settings.cluster_id, &settings.name)?;
     tracing::debug!(shown = shown.digest(), "data folder opened");
-    let replica = stored
-        .operations(|operations| Replica::open(settings, operations, lamport_floor, &shown, now()))
-        .context("reading the history")??;
+    let mut history = Restoring::new(reader, RECENT_BYTES_MAX);
+    stored.headings(|heading| history.add(heading)).context("reading the history")??;
+    let replica = Replica::open(settings, history.finish(&shown), lamport_floor, now())?;
     Ok((storage, outcomes, replica))
 }
 

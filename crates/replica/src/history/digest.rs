@@ -5,20 +5,21 @@
 //! sets of equal digests; it is for bugs and broken disks. Texts are not looked at: where the client gave an id, the identity is a
 //! hash of them.
 
-use crate::op::Op;
+use super::entries::Entry;
+use papo_protocol::Boot;
 
 /// Of a set of operations.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Digest(u64);
 
 impl Digest {
-    /// Adds an operation that is not in the set.
-    pub(super) fn add(&mut self, op: &Op) {
-        let (high, low) = op.identity.0.split_at(8);
+    /// Adds an operation of this boot that is not in the set.
+    pub(super) fn add(&mut self, boot: Boot, entry: &Entry) {
+        let (high, low) = entry.identity.0.split_at(8);
         let word = |bytes: &[u8]| bytes.iter().fold(0_u64, |word, byte| (word << 8) | u64::from(*byte));
         // A boot is 64 random bits, and names its origin.
         let parts =
-            [op.dot.boot.0, op.dot.seq, op.lamport.get(), op.at.0.cast_unsigned(), word(high), word(low)];
+            [boot.0, entry.seq(), entry.lamport().get(), entry.at.0.cast_unsigned(), word(high), word(low)];
         self.0 = self.0.wrapping_add(parts.into_iter().fold(0, |hash, part| mix(hash ^ part)));
     }
 

@@ -9,7 +9,6 @@ use crate::membership::Standing;
 use crate::op::Op;
 use crate::vector::Writer;
 use papo_protocol::ServerName;
-use std::sync::Arc;
 
 /// On how many disks a write must be before it is acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -84,18 +83,18 @@ impl Replica {
     /// Shows what is durable, or was according to a peer.
     pub(super) fn show_durable(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let lagging: Vec<Writer> = self.history.lagging().cloned().collect();
-        let mut newly: Vec<Arc<Op>> = Vec::new();
+        let mut newly: Vec<(Writer, u64)> = Vec::new();
         for writer in lagging {
             let count = self.durable(&writer).max(self.peers.claimed.get(&writer));
-            let shown = self.history.show(&writer, count);
-            if !shown.is_empty() {
-                newly.extend(shown);
-                self.news.shown.insert(writer);
+            let before = self.history.shown().get(&writer);
+            if self.history.show(&writer, count) {
+                self.news.shown.insert(writer.clone());
                 self.shown_is_stored = false;
+                newly.push((writer, before));
             }
         }
-        for op in newly {
-            self.publish_for_the_suspected(now, &op, effects);
+        for (writer, before) in newly {
+            self.publish_for_the_suspected(now, &writer, before, effects);
         }
     }
 

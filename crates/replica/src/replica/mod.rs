@@ -25,7 +25,7 @@ pub use durability::Durability;
 pub use replication::PeerStatus;
 
 use crate::constants::REQUEST_BYTES_MAX;
-use crate::history::{GapError, History};
+use crate::history::History;
 use crate::membership::Membership;
 use crate::op::Op;
 use crate::session::Sessions;
@@ -212,9 +212,6 @@ pub enum Effect {
 /// Why a replica cannot start.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
-    /// The stored operations are not all there.
-    #[error(transparent)]
-    Gap(#[from] GapError),
     /// Larger operations than peers read could be written.
     #[error("requests of {limit} bytes are too large to replicate: allow at most {REQUEST_BYTES_MAX}")]
     LimitTooLarge {
@@ -259,22 +256,20 @@ pub struct Replica {
 }
 
 impl Replica {
-    /// Starts from what is stored, given in any order, of which `shown` was shown. The Lamport clock starts at `lamport_floor` (the persisted ceiling) or at
-    /// the highest value stored, whichever is higher.
+    /// Starts from what is stored. The Lamport clock starts at `lamport_floor` (the persisted ceiling) or at the highest value stored,
+    /// whichever is higher.
     ///
     /// # Errors
-    /// When an operation is missing among the stored ones, or a limit is too high.
+    /// When a limit is too high.
     pub fn open(
         settings: ReplicaSettings,
-        stored: impl IntoIterator<Item = Op>,
+        history: History,
         lamport_floor: Lamport,
-        shown: &VersionVector,
         now: Now,
     ) -> Result<Self, OpenError> {
         if settings.limits.bytes > REQUEST_BYTES_MAX {
             return Err(OpenError::LimitTooLarge { limit: settings.limits.bytes });
         }
-        let history = History::restore(stored, shown)?;
         let lamport = lamport_floor.max(history.highest());
         let last_taken_at = history.last_taken_at(&settings.name);
         let mut replica = Self {

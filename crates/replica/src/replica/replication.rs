@@ -18,6 +18,7 @@ use papo_protocol::lamport::Lamport;
 use papo_protocol::{Boot, ServerName};
 use std::collections::BTreeSet;
 use std::mem;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 /// What is known of a peer that this server has a link to.
@@ -391,15 +392,16 @@ impl Replica {
     fn answer_pull(&self, have: &VersionVector, limit_bytes: u64, token: u64) -> PeerMessage {
         let limit = usize::try_from(limit_bytes).unwrap_or(usize::MAX).min(OPS_BYTES_MAX);
         let (mut ops, mut bytes, mut more) = (Vec::new(), 0, false);
-        for op in self.history.missing_from(have) {
-            let op = encode_op(op);
+        self.history.missing_from(have, |op| {
+            let op = encode_op(&op);
             if !ops.is_empty() && bytes + op.len() > limit {
                 more = true;
-                break;
+                return ControlFlow::Break(());
             }
             bytes += op.len();
             ops.push(op);
-        }
+            ControlFlow::Continue(())
+        });
         PeerMessage::Ops {
             ops,
             more,

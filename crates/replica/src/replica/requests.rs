@@ -8,6 +8,7 @@ use super::waiting::{Until, Waiting};
 use super::{Effect, LoginPolicy, Now, Origin, Replica, RequestId};
 use crate::constants::{ABSENCE_WAIT, CURSOR_WAIT, SESSION_WAIT, START_WAIT};
 use crate::cursor::{BadCursor, read_cursor};
+use crate::history::Place;
 use crate::op::{Op, OpKind};
 use crate::session::{BadCookie, Session};
 use crate::vector::VersionVector;
@@ -61,7 +62,7 @@ enum Verdict {
     /// Refuse, but only after asking the peers: it rests on absence.
     Absent(Refusal),
     /// The same write is shown already.
-    Done(Arc<Op>),
+    Done(Place),
     /// The same write is on its way.
     Undecided(Identity),
     /// A login or a creation of this name is on its way, and decides.
@@ -184,7 +185,8 @@ impl Replica {
                 }
                 self.answer(now, asked.client, &reply, effects);
             }
-            Verdict::Done(op) => {
+            Verdict::Done(place) => {
+                let op = self.history.op(place);
                 self.publish_for_another(now, &op, effects);
                 self.answer_write(now, asked.client, &op, effects);
             }
@@ -290,8 +292,8 @@ impl Replica {
                     }
                 }
             }
-            Call::Users => Reply::Users(state.users().map(|(user, _)| user.clone()).collect()),
-            Call::Channels => Reply::Channels(state.channels().map(|(channel, _)| channel.clone()).collect()),
+            Call::Users => Reply::Users(state.users().cloned().collect()),
+            Call::Channels => Reply::Channels(state.channels().cloned().collect()),
             Call::Sync { last_sync } => sync_reply(&self.history, *last_sync),
             Call::Subscribe { .. } | Call::Unsubscribe { .. } => Reply::Success(None),
             Call::Heartbeat => Reply::Alive,
@@ -307,8 +309,8 @@ impl Replica {
         if self.is_undecided(&identity) {
             return Verdict::Undecided(identity);
         }
-        if let Some(op) = self.history.standing(&identity) {
-            return Verdict::Done(Arc::clone(op));
+        if let Some(place) = self.history.standing(&identity) {
+            return Verdict::Done(place);
         }
         self.validate(&kind).unwrap_or(Verdict::Append(kind, identity))
     }
@@ -316,7 +318,10 @@ impl Replica {
     /// Whether a write of this identity is on its way: to the disk, to be shown, or to be published by this server.
     pub(super) fn is_undecided(&self, identity: &Identity) -> bool {
         match self.history.standing(identity) {
-            Some(op) => op.dot.boot == self.settings.boot && self.unconfirmed.has(op.dot.seq),
+            Some(place) => {
+                let dot = self.history.dot(place);
+                dot.boot == self.settings.boot && self.unconfirmed.has(dot.seq)
+            }
             None => self.storage.has_identity(identity) || self.history.unshown().has_identity(identity),
         }
     }

@@ -353,8 +353,8 @@ fn operations_count_in_the_reported_vector_only_once_stored() {
 fn peers_of_another_cluster_are_ignored_and_counted() {
     let mut world = World::linked(2);
     let other = ReplicaSettings { cluster_id: "default/outro".to_owned(), ..settings(2) };
-    world.hosts[1] = Host::new(open(other, world.now));
-    world.hosts[0] = Host::new(open(settings(1), world.now));
+    world.hosts[1] = Host::new(other, world.now);
+    world.hosts[0] = Host::new(settings(1), world.now);
     world.link_all();
     world.ask(0, "login", &[("user", "ana")]);
     world.pass(3000);

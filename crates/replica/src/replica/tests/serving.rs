@@ -104,7 +104,7 @@ fn c02_a_repeated_login_is_a_success_unless_names_are_unique() {
     assert_eq!(world.hosts[0].stored.len(), 2, "i02: every login is stored");
 
     let unique = ReplicaSettings { login_policy: LoginPolicy::Unique, ..settings(1) };
-    world.hosts[0] = Host::new(open(unique, world.now));
+    world.hosts[0] = Host::new(unique, world.now);
     world.hosts[0].disk = Disk::Stalls;
     let ids =
         [1, 2].map(|id| world.send_from(0, direct(70 + u64::from(id)), request_with_id("login", &ana, id)));
@@ -298,15 +298,14 @@ fn i03_a_restart_goes_on_from_what_is_stored_and_never_goes_back() {
     let shown = world.hosts[0].replica.history().shown().clone();
     let floor = Lamport::new(5_000).unwrap();
     let next_boot = ReplicaSettings { boot: Boot(12), ..settings(1) };
-    world.hosts[0] =
-        Host::new(Replica::open(next_boot.clone(), stored.clone(), floor, &shown, world.now).unwrap());
+    world.hosts[0] = Host::start(next_boot.clone(), stored.clone(), floor, &shown, world.now).unwrap();
     assert_eq!(world.hosts[0].exports(), exports);
     world.ask(0, "publish", OI);
     assert_eq!(world.hosts[0].stored[0].dot.seq, 1);
     assert!(world.hosts[0].stored[0].lamport > floor);
 
     stored.retain(|op| op.dot.seq != 1);
-    let error = Replica::open(next_boot, stored, floor, &shown, world.now).unwrap_err();
+    let error = Host::start(next_boot, stored, floor, &shown, world.now).map(drop).unwrap_err();
     assert_eq!(error.to_string(), "operation 1 of server-1 in boot 000000000000000b is missing");
 }
 
@@ -329,4 +328,28 @@ fn h08_sync_gives_what_is_newer_in_the_exercises_shape() {
     assert_eq!(all.map(|name| count(&mut world, 0, name)), [1, 1, 1, 0]);
     assert_eq!(all.map(|name| count(&mut world, START / 1000 + 10, name)), [0, 1, 1, 0]);
     assert_eq!(all.map(|name| count(&mut world, START / 1000 + 11, name)), [0, 1, 0, 0]);
+}
+
+#[test]
+fn c18_h08_a_post_too_large_for_any_reply_hides_none_of_those_before_it() {
+    let mut world = World::apart(1);
+    world.hosts[0].replica.settings.limits.bytes = crate::constants::REQUEST_BYTES_MAX;
+    world.ask(0, "channel", GERAL);
+    let huge = "x".repeat(papo_protocol::reply::REPLY_BYTES_MAX + 1);
+    for text in ["antes", &huge, "depois"] {
+        let posted = world.ask(0, "publish", &[("user", "ana"), ("channel", "geral"), ("message", text)]);
+        assert_eq!(posted.failure, None);
+    }
+    for service in ["history", "history_channel", "get_publications", "sync"] {
+        let reply = world.ask(0, service, GERAL);
+        assert_eq!(field(&reply, "truncated"), Some(&Value::Bool(true)), "{service}");
+        let key = if service == "sync" { "channel_messages" } else { "publications" };
+        let list = field(&reply, key).or_else(|| field(&reply, "messages")).and_then(Value::as_list);
+        let texts: Vec<_> = list
+            .unwrap()
+            .iter()
+            .map(|entry| entry.get("message").and_then(Value::to_text).unwrap())
+            .collect();
+        assert_eq!(texts, ["antes", "depois"], "{service}");
+    }
 }
