@@ -20,8 +20,9 @@ FILL_SECONDS = 10
 class Apart(Cluster):
     """Two brokers, two proxies, ref, and as many servers as asked for."""
 
-    def __init__(self, papo: str, folder: Path, servers: int):
+    def __init__(self, papo: str, folder: Path, servers: int, durability: str):
         super().__init__(papo, folder)
+        self.durability = durability
         self.servers = [f"server-{number}" for number in range(1, servers + 1)]
         self.brokers, self.proxies = ["broker-1", "broker-2"], ["proxy-1", "proxy-2"]
         self.names = [*self.brokers, *self.proxies, "ref", *self.servers]
@@ -43,7 +44,8 @@ class Apart(Cluster):
             self.volume(name).mkdir()
             do("mount", "-t", "tmpfs", "-o", f"size={VOLUME_BYTES}", "tmpfs", str(self.volume(name)))
         members = ", ".join(self.servers)
-        self.settings.write_text(f"clusterId: tests/chaos\nmembers: [{members}]\nspec: {{replicas: {len(self.servers)}}}\n")
+        spec = f"{{replicas: {len(self.servers)}, durability: {self.durability}}}"
+        self.settings.write_text(f"clusterId: tests/chaos\nmembers: [{members}]\nspec: {spec}\n")
         self.token.write_text(secrets.token_hex(32))
         for name in self.names:
             self.launch(name)

@@ -30,6 +30,8 @@ SLOW_MILLISECONDS = (10, 150, 300)
 # What a server writes before its volume is put back to an earlier state.
 LEAD_SECONDS = 1.0
 LEAD_BEGINS_SECONDS = 10
+# Less than it takes to notice that the others are gone.
+ALONE_SECONDS = 1.5
 # To converge: so long, and the backlog: what is missing, and what a server that starts reads from its disk, at so many a second. Far less
 # than a machine does that has nothing else to do; here all servers and clients share one.
 CONVERGE_SECONDS, CATCH_UP_RATE, READ_RATE = 5, 2_000, 50_000
@@ -63,6 +65,7 @@ KINDS = [
     Kind("broken", begins_slowly=True),
     Kind("full"),
     Kind("wiped", restarts=True, begins_slowly=True, harms_volume=True),
+    Kind("wiped alone", restarts=True, begins_slowly=True, harms_volume=True),
     Kind("rolled back", restarts=True, begins_slowly=True, harms_volume=True),
     Kind("kill broker", "broker"),
     Kind("stop broker", "broker"),
@@ -296,6 +299,17 @@ class Havoc(Timeline):
     def wiped(self, name: str):
         self.apart.kill(name)
         self.apart.wipe(name)
+        self.apart.launch(name)
+        yield
+
+    def wiped_alone(self, name: str):
+        """What it took after it lost sight of the others is gone: nothing of it may be promised to anybody."""
+        pairs = both_ways([name], self.apart.servers)
+        self.network.spoil("dropped", pairs)
+        time.sleep(ALONE_SECONDS)
+        self.apart.kill(name)
+        self.apart.wipe(name)
+        self.network.mend("dropped", pairs)
         self.apart.launch(name)
         yield
 

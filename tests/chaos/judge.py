@@ -76,19 +76,22 @@ def wrong_with_counts(asked: int, counted: int, answered: int) -> list[str]:
     return [f"{asked} requests were asked; the brokers counted {counted}, and {answered} answered by servers"]
 
 
-def order_of(scope: dict[str, str], export: dict[str, bytes]) -> list[bytes]:
-    """The identities that a history has, in its order; probes too, for they are messages to readers."""
-    if "channel" in scope:
-        lines = map(json.loads, export["publications.jsonl"].splitlines())
-        return [bytes.fromhex(line["message_id"]) for line in lines if line["channel"] == scope["channel"]]
-    lines = map(json.loads, export["messages.jsonl"].splitlines())
-    return [bytes.fromhex(line["message_id"]) for line in lines if scope["user"] in (line["src"], line["dst"])]
+def histories(export: dict[str, bytes]) -> dict[str, list[bytes]]:
+    """The identities in each channel and among each user's messages, in order; probes too, for they are messages to readers."""
+    found: dict[str, list[bytes]] = {}
+    for line in map(json.loads, export["publications.jsonl"].splitlines()):
+        found.setdefault(line["channel"], []).append(bytes.fromhex(line["message_id"]))
+    for line in map(json.loads, export["messages.jsonl"].splitlines()):
+        for user in {line["src"], line["dst"]}:
+            found.setdefault(user, []).append(bytes.fromhex(line["message_id"]))
+    return found
 
 
-def wrong_with_walk(walk: Walk, export: dict[str, bytes], in_order: bool) -> list[str]:
+def wrong_with_walk(walk: Walk, histories: dict[str, list[bytes]], in_order: bool) -> list[str]:
     """Each message once; in the order of the history when nothing could come late."""
-    expected, counts = order_of(walk.scope, export), Counter(walk.messages)
-    found = walk.problems[:SHOWN]
+    [name] = walk.scope.values()
+    expected, counts = histories.get(name, []), Counter(walk.messages)
+    found = some("wrong page", walk.problems)
     found += some(f"{walk} missed", (message.hex() for message in set(expected) - counts.keys()))
     found += some(f"{walk} was given what is not stored", (message.hex() for message in counts.keys() - set(expected)))
     found += some(f"{walk} was given more than once", (message.hex() for message, count in counts.items() if count > 1))

@@ -94,7 +94,7 @@ HISTORIES = {
 
 def walking(*messages: bytes, in_order: bool = False, problems=(), **scope: str) -> list[str]:
     walk = Walk(scope or {"channel": "c"}, list(messages), problems=list(problems))
-    return judge.wrong_with_walk(walk, HISTORIES, in_order)
+    return judge.wrong_with_walk(walk, judge.histories(HISTORIES), in_order)
 
 
 def test_a_walk_reads_each_message_of_its_scope_once():
@@ -109,7 +109,7 @@ def test_what_is_wrong_with_a_walk_is_found():
     assert walking(ID, OTHER, ID) == [f"walk through c was given more than once: {ID.hex()}"]
     assert walking(ID, OTHER, b"d") == [f"walk through c was given what is not stored: {b'd'.hex()}"]
     assert walking(OTHER, ID, in_order=True) == ["walk through c was given another order than is exported"]
-    assert walking(ID, OTHER, problems=["a page out of order"]) == ["a page out of order"]
+    assert walking(ID, OTHER, problems=["a page out of order"]) == ["wrong page: a page out of order"]
 
 
 def test_who_was_put_off_while_enough_servers_were_there_is_found():

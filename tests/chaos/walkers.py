@@ -16,7 +16,7 @@ PAGE_SECONDS = 4
 # At the end of what there is, or when asked to repeat.
 PAUSE_SECONDS = 0.1
 # After the last word is said, until a walker must have read it.
-END_SECONDS = 60
+END_SECONDS = 30
 
 
 @dataclass
