@@ -40,7 +40,9 @@ pub fn fetch(server: &Address, file: ExportFile, out: &mut dyn Write) -> anyhow:
             let text = String::from_utf8_lossy(&text).trim().to_owned();
             anyhow::bail!("{server} does not export {}: {}, {text}", file.name(), response.status());
         }
-        while let Some(chunk) = next(&mut response).await.with_context(|| format!("{server} did not send all"))? {
+        while let Some(chunk) =
+            next(&mut response).await.with_context(|| format!("{server} did not send all"))?
+        {
             out.write_all(&chunk).context("cannot write")?;
         }
         out.flush().context("cannot write")
@@ -48,7 +50,8 @@ pub fn fetch(server: &Address, file: ExportFile, out: &mut dyn Write) -> anyhow:
 }
 
 async fn ask(server: &Address, file: ExportFile) -> anyhow::Result<Response<Incoming>> {
-    let stream = timeout(CONNECT_MAX, TcpStream::connect(server.to_string())).await.context("no connection")??;
+    let stream =
+        timeout(CONNECT_MAX, TcpStream::connect(server.to_string())).await.context("no connection")??;
     let (mut sender, connection) = timeout(CONNECT_MAX, http1::handshake(TokioIo::new(stream))).await??;
     // Ends with the response; what goes wrong on it, the response says.
     tokio::spawn(connection);

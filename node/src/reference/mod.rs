@@ -48,7 +48,8 @@ const REQUEST_LIMITS: Limits = Limits { bytes: 16 << 10, depth: 8, values: 256 }
 /// When an address cannot be listened on, or the data folder cannot be used.
 pub async fn run(context: Context, options: ReferenceOptions) -> anyhow::Result<()> {
     let (owner, surface) = SurfaceOwner::new();
-    http::serve(options.http, surface, axum::Router::new(), context.http_stop.clone(), &context.tracker).await?;
+    http::serve(options.http, surface, axum::Router::new(), context.http_stop.clone(), &context.tracker)
+        .await?;
     let metrics = ReferenceMetrics::register(&owner.registry)?;
     let ranks = file::RankFile::open(&options.data)?;
     let mut service = Service {

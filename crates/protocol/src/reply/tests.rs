@@ -252,7 +252,8 @@ fn c18_h08_a_message_too_large_for_any_reply_is_left_out_and_hides_no_other() {
     // A control character is one byte of MessagePack and six of JSON: whoever reads JSON gets the others.
     let huge = "\u{1}".repeat(1 << 20);
     let entries = || [entry(geral(), "antes"), entry(geral(), &huge), entry(geral(), "depois")].to_vec();
-    let history = |shape| Reply::History { shape, entries: entries(), truncated: false, cursor: None, more: false };
+    let history =
+        |shape| Reply::History { shape, entries: entries(), truncated: false, cursor: None, more: false };
     let sync =
         Reply::Sync { logins: Vec::new(), channels: Vec::new(), messages: entries(), truncated: false };
     for (reply, key) in [
@@ -265,7 +266,8 @@ fn c18_h08_a_message_too_large_for_any_reply_is_left_out_and_hides_no_other() {
         let read = read_reply(&bytes, &Limits::REPLY).unwrap().data;
         assert_eq!(read.get("truncated"), Some(&Value::Bool(true)), "{key}");
         let texts = read.get(key).and_then(Value::as_list).unwrap().iter();
-        let texts: Vec<_> = texts.map(|entry| entry.get("message").and_then(Value::to_text).unwrap()).collect();
+        let texts: Vec<_> =
+            texts.map(|entry| entry.get("message").and_then(Value::to_text).unwrap()).collect();
         assert_eq!(texts, ["antes", "depois"], "{key}");
         // In MessagePack it fits.
         let bytes = write(&style(Encoding::MessagePack, "x"), &reply);

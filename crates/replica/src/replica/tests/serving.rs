@@ -322,8 +322,11 @@ fn c18_h08_a_post_too_large_for_any_reply_hides_none_of_those_before_it() {
         assert_eq!(field(&reply, "truncated"), Some(&Value::Bool(true)), "{service}");
         let key = if service == "sync" { "channel_messages" } else { "publications" };
         let list = field(&reply, key).or_else(|| field(&reply, "messages")).and_then(Value::as_list);
-        let texts: Vec<_> =
-            list.unwrap().iter().map(|entry| entry.get("message").and_then(Value::to_text).unwrap()).collect();
+        let texts: Vec<_> = list
+            .unwrap()
+            .iter()
+            .map(|entry| entry.get("message").and_then(Value::to_text).unwrap())
+            .collect();
         assert_eq!(texts, ["antes", "depois"], "{service}");
     }
 }
