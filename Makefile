@@ -4,7 +4,7 @@
 export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/papo/target
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint fuzz bench bench-zmq bench-publish clean images cluster cluster-down install
+.PHONY: help run build test lint fuzz bench bench-zmq bench-publish bench-history clean images cluster cluster-down install
 
 help: ## This list.
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -50,6 +50,9 @@ bench-publish: build ## papo's posts beside NATS JetStream, and how soon every s
 	@hack/deps bench
 	@cargo build --release --package papo-bench-load
 	@PAPO_BIN="$(CARGO_TARGET_DIR)/release/papo" PAPO_BENCH_LOAD="$(CARGO_TARGET_DIR)/release/papo-bench-load" bench/publish
+
+bench-history: build ## A million operations: start, memory, pages of 100, and newcomers that catch up.
+	@PAPO_BIN="$(CARGO_TARGET_DIR)/release/papo" bench/history
 
 fuzz: ## Everything that reads what a peer sends, guided by coverage. FUZZ_RUNS=200000 each.
 	@fuzz/run

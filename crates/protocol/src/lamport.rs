@@ -21,7 +21,7 @@ impl Lamport {
 
     /// The number.
     #[must_use]
-    pub fn get(self) -> u64 {
+    pub const fn get(self) -> u64 {
         self.0
     }
 }

@@ -9,13 +9,14 @@ use papo_protocol::time::{SentTimestamp, UnixMillis};
 use papo_protocol::{ChannelName, UserName};
 use serde::Serialize;
 use std::io::{self, Write};
+use std::sync::Arc;
 
 /// `publications.jsonl`: one post to a channel a line.
 ///
 /// # Errors
 /// Those of `out`.
 pub fn publications(history: &History, out: &mut impl Write) -> io::Result<()> {
-    write_lines(history, out, publication_line)
+    history.visible().filter_map(|op| publication_line(&op).map(|line| write_line(out, &line))).collect()
 }
 
 /// `messages.jsonl`: one direct message a line.
@@ -23,7 +24,7 @@ pub fn publications(history: &History, out: &mut impl Write) -> io::Result<()> {
 /// # Errors
 /// Those of `out`.
 pub fn messages(history: &History, out: &mut impl Write) -> io::Result<()> {
-    write_lines(history, out, message_line)
+    history.visible().filter_map(|op| message_line(&op).map(|line| write_line(out, &line))).collect()
 }
 
 /// `registry.json`: users with their first login, channels with their creation.
@@ -39,7 +40,8 @@ pub fn registry(history: &History, out: &mut impl Write) -> io::Result<()> {
 /// # Errors
 /// Those of `out`.
 pub fn server_data(history: &History, out: &mut impl Write) -> io::Result<()> {
-    write_json(out, &ServerData::of(history))
+    let ops: Vec<_> = history.visible().collect();
+    write_json(out, &ServerData::of(history, &ops))
 }
 
 /// The sender's own timestamp, or the server's in seconds, as in a publication.
@@ -144,18 +146,9 @@ fn message_line(op: &Op) -> Option<MessageLine<'_>> {
     }
 }
 
-fn write_lines<'a, L: Serialize>(
-    history: &'a History,
-    out: &mut impl Write,
-    line: impl Fn(&'a Op) -> Option<L>,
-) -> io::Result<()> {
-    for op in history.visible() {
-        if let Some(line) = line(op) {
-            serde_json::to_writer(&mut *out, &line)?;
-            out.write_all(b"\n")?;
-        }
-    }
-    Ok(())
+fn write_line(out: &mut impl Write, line: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, line)?;
+    out.write_all(b"\n")
 }
 
 fn write_json(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
@@ -185,16 +178,18 @@ struct RegisteredChannel<'a> {
 impl<'a> Registry<'a> {
     fn of(history: &'a History) -> Self {
         let state = history.state();
-        let user = |(name, at): (&'a UserName, _)| RegisteredUser {
-            username: name.as_str(),
-            timestamp: seconds(at),
+        let user = |name: &'a UserName| {
+            let timestamp = seconds(history.registered_at(name)?);
+            Some(RegisteredUser { username: name.as_str(), timestamp })
         };
-        let channel = |(name, at): (&'a ChannelName, _)| RegisteredChannel {
-            channel: name.as_str(),
-            timestamp: seconds(at),
-            frozen: state.is_frozen(name),
+        let channel = |name: &'a ChannelName| {
+            let timestamp = seconds(history.created_at(name)?);
+            Some(RegisteredChannel { channel: name.as_str(), timestamp, frozen: state.is_frozen(name) })
         };
-        Self { users: state.users().map(user).collect(), channels: state.channels().map(channel).collect() }
+        Self {
+            users: state.users().filter_map(user).collect(),
+            channels: state.channels().filter_map(channel).collect(),
+        }
     }
 }
 
@@ -224,10 +219,10 @@ struct UserMessage<'a> {
 }
 
 impl<'a> ServerData<'a> {
-    fn of(history: &'a History) -> Self {
+    fn of(history: &'a History, visible: &'a [Arc<Op>]) -> Self {
         let mut data = Self::default();
-        data.channels.extend(history.state().channels().map(|(name, _)| name.as_str()));
-        for op in history.visible() {
+        data.channels.extend(history.state().channels().map(ChannelName::as_str));
+        for op in visible {
             match &op.kind {
                 OpKind::Login { user } => {
                     data.logins.push(RegisteredUser { username: user.as_str(), timestamp: seconds(op.at) });

@@ -4,19 +4,39 @@
 //! Per (origin, boot) what is held is gapless, and what is shown is a prefix of it that only grows: an operation is shown once it
 //! was durable as promised, and that stays true. State, lists, histories and exports are functions of what is shown alone. Of
 //! shown operations with one identity the first in total order stands and is visible; the others are hidden (design, "Identity
-//! and idempotence"). This module must not know about operations on their way to the disk, who asks, or what makes an operation
+//! and idempotence"). Of each it keeps a short record; texts are read from the [`Archive`] where they are not among the newest
+//! (docs/adr/0006). This module must not know about operations on their way to the disk, who asks, or what makes an operation
 //! durable.
 
+mod digest;
+mod entries;
+mod merge;
+mod recent;
+mod restoring;
+mod standing;
 mod unshown;
 mod walk;
 
-use crate::op::{Op, Ordered};
-use crate::state::State;
+use crate::archive::Archive;
+use crate::heading::Heading;
+use crate::op::Op;
+use crate::state::{Change, Scope, State};
 use crate::vector::{VersionVector, Writer};
+use digest::Digest;
+use entries::Entries;
+pub(crate) use entries::{Place, Subject};
+use merge::Merge;
 use papo_protocol::lamport::Lamport;
+use papo_protocol::names::NameError;
+use papo_protocol::request::HistoryScope;
 use papo_protocol::time::UnixMillis;
-use papo_protocol::{Boot, Dot, Identity, ServerName};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use papo_protocol::{Boot, ChannelName, Dot, Identity, ServerName, UserName};
+use recent::Recent;
+pub use restoring::Restoring;
+use standing::Standing;
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, HashMap};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use unshown::Unshown;
 pub(crate) use walk::Fit;
@@ -24,88 +44,103 @@ pub(crate) use walk::Fit;
 /// How many writers [`History::latest_shown`] names: what a session cookie has room for.
 pub(crate) const LATEST_WRITERS: usize = 6;
 
-/// An operation is missing between others of its (origin, boot).
+/// Why an operation cannot be held.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("operation {} of {} in boot {:016x} is missing", missing.seq, missing.origin, missing.boot.0)]
-pub struct GapError {
-    /// The first that is missing.
-    pub missing: Dot,
+pub enum HoldError {
+    /// An operation is missing between others of its (origin, boot).
+    #[error("operation {} of {} in boot {:016x} is missing", missing.seq, missing.origin, missing.boot.0)]
+    Gap {
+        /// The first that is missing.
+        missing: Dot,
+    },
+    /// It is about no user or channel that there can be.
+    #[error("an operation is about a name that is none")]
+    Name(#[from] NameError),
 }
 
 /// What a server holds and shows, and what that amounts to.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct History {
-    /// Per writer the operations held, the first at index 0.
-    logs: BTreeMap<Writer, Vec<Arc<Op>>>,
-    /// How many of each are shown.
+    archive: Box<dyn Archive>,
+    recent: Recent,
+    /// All that is held.
+    entries: Entries,
+    /// How many of each writer's are shown.
     shown: VersionVector,
     /// Writers of whom more is held than shown.
     lagging: BTreeSet<Writer>,
     unshown: Unshown,
     /// The standing operation of each shown identity.
-    standing: HashMap<Identity, Arc<Op>>,
+    standing: Standing,
     /// All shown operations of the identities that have several.
-    twins: HashMap<Identity, Vec<Arc<Op>>>,
-    /// The standing operations in total order.
-    visible: BTreeSet<Ordered>,
+    twins: HashMap<Identity, Vec<Place>>,
     state: State,
     highest: Lamport,
     /// What is shown by boot alone: it is 64 random bits, and names its writer in a session cookie.
     shown_of_boot: HashMap<Boot, u64>,
     /// The boots shown last, the latest at the end.
     latest: Vec<Boot>,
+    /// Of what is shown.
+    digest: Digest,
+    /// For a planted bug: all operations of an identity are visible.
+    #[cfg(feature = "planted-bugs")]
+    pub(crate) shows_twins: bool,
 }
 
 impl History {
-    /// Builds a history that shows all of these operations, which come in any order; one given twice counts once.
-    ///
-    /// # Errors
-    /// [`GapError`] names the first dot that is missing.
-    pub fn from_operations(ops: impl IntoIterator<Item = Op>) -> Result<Self, GapError> {
-        let mut history = Self::holding(ops)?;
-        let held = history.vector();
-        history.show_all(&held);
-        Ok(history)
-    }
-
-    /// Builds a history that holds all of these operations and shows what `shown` says, as far as it is held.
-    ///
-    /// # Errors
-    /// As [`Self::from_operations`].
-    pub fn restore(ops: impl IntoIterator<Item = Op>, shown: &VersionVector) -> Result<Self, GapError> {
-        let mut history = Self::holding(ops)?;
-        history.show_all(shown);
-        Ok(history)
-    }
-
-    fn holding(ops: impl IntoIterator<Item = Op>) -> Result<Self, GapError> {
-        let mut ops: Vec<Arc<Op>> = ops.into_iter().map(Arc::new).collect();
-        ops.sort_by(|a, b| a.dot.cmp(&b.dot));
-        let mut history = Self::default();
-        for op in &ops {
-            history.hold(op)?;
+    /// Without an operation yet. `archive` has each from before it is held here; the newest, up to `recent_bytes_max`, are kept and
+    /// not asked for.
+    pub fn new(archive: impl Archive + 'static, recent_bytes_max: usize) -> Self {
+        Self {
+            archive: Box::new(archive),
+            recent: Recent::new(recent_bytes_max),
+            entries: Entries::default(),
+            shown: VersionVector::default(),
+            lagging: BTreeSet::new(),
+            unshown: Unshown::default(),
+            standing: Standing::default(),
+            twins: HashMap::new(),
+            state: State::default(),
+            highest: Lamport::default(),
+            shown_of_boot: HashMap::new(),
+            latest: Vec::new(),
+            digest: Digest::default(),
+            #[cfg(feature = "planted-bugs")]
+            shows_twins: false,
         }
-        Ok(history)
     }
 
     /// Takes an operation that is on disk; one that is held already changes nothing. It is not shown yet.
     ///
     /// # Errors
-    /// [`GapError`] when the one before it is not held; nothing changes then.
-    pub fn hold(&mut self, op: &Arc<Op>) -> Result<(), GapError> {
+    /// When the one before it is not held; nothing changes then.
+    pub fn hold(&mut self, op: &Arc<Op>) -> Result<(), HoldError> {
         let writer = Writer::of(&op.dot);
-        let next = self.count(&writer) + 1;
-        if op.dot.seq > next {
-            return Err(GapError { missing: Dot { seq: next, ..op.dot.clone() } });
-        }
-        if op.dot.seq < next {
-            return Ok(());
-        }
-        self.highest = self.highest.max(op.lamport);
-        self.unshown.add(op);
-        self.lagging.insert(writer.clone());
-        self.logs.entry(writer).or_default().push(Arc::clone(op));
+        let Some(place) = self.append(&Heading::of(op, &writer))? else { return Ok(()) };
+        self.recent.add(place, op);
+        self.note_unshown(place);
+        self.lagging.insert(writer);
         Ok(())
+    }
+
+    /// Where the operation is from now on; `None` when it was held already.
+    fn append(&mut self, heading: &Heading<'_>) -> Result<Option<Place>, HoldError> {
+        let Writer { origin, boot } = heading.writer;
+        let next = self.count(heading.writer) + 1;
+        if heading.seq > next {
+            return Err(HoldError::Gap { missing: Dot { origin: origin.clone(), boot: *boot, seq: next } });
+        }
+        if heading.seq < next {
+            return Ok(None);
+        }
+        let subject = self.state.subject(heading.about)?;
+        self.highest = self.highest.max(heading.lamport);
+        Ok(Some(self.entries.add(heading, subject)))
+    }
+
+    fn note_unshown(&mut self, place: Place) {
+        let entry = self.entries.get(place);
+        self.unshown.add(&entry.identity, self.state.made_by(entry.subject()));
     }
 
     /// Shows everything in `vector` that is held. In an order of its own: that decides only what counts as shown last.
@@ -113,8 +148,10 @@ impl History {
         let mut writers: Vec<(Lamport, Writer, u64)> = Vec::new();
         for writer in &self.lagging {
             let count = vector.get(writer);
-            let last = self.log(writer).get(..index(count)).unwrap_or(self.log(writer)).last();
-            writers.push((last.map_or(Lamport::default(), |op| op.lamport), writer.clone(), count));
+            let log = self.entries.log(writer);
+            let last = log.get(..index(count)).unwrap_or(log).last();
+            let lamport = last.map_or(Lamport::default(), |last| self.entries.get(*last).lamport());
+            writers.push((lamport, writer.clone(), count));
         }
         writers.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
         for (_, writer, count) in writers {
@@ -122,13 +159,13 @@ impl History {
         }
     }
 
-    /// Shows the first `count` operations of `writer`, as far as they are held, and says which are shown now and were not.
-    pub fn show(&mut self, writer: &Writer, count: u64) -> Vec<Arc<Op>> {
-        let log = self.log(writer);
+    /// Shows the first `count` operations of `writer`, as far as they are held. Whether any is shown now that was not.
+    pub fn show(&mut self, writer: &Writer, count: u64) -> bool {
+        let log = self.entries.log(writer);
         let (from, held) = (self.shown.get(writer), log.len() as u64);
         let to = count.min(held);
         let Some(newly) = log.get(index(from)..index(to)).filter(|newly| !newly.is_empty()) else {
-            return Vec::new();
+            return false;
         };
         let newly = newly.to_vec();
         if to == held {
@@ -141,27 +178,35 @@ impl History {
         if self.latest.len() > LATEST_WRITERS {
             self.latest.remove(0);
         }
-        for op in &newly {
-            self.unshown.remove(op);
-            self.stand(op);
+        for place in newly {
+            self.stand(place);
         }
-        newly
+        true
     }
 
-    /// Makes the first in total order of this operation and the standing one of its identity the visible one.
-    fn stand(&mut self, op: &Arc<Op>) {
-        if let Some(standing) = self.standing.get(&op.identity) {
-            let twins = self.twins.entry(op.identity).or_insert_with(|| vec![Arc::clone(standing)]);
-            twins.push(Arc::clone(op));
-            if standing.order_key() < op.order_key() {
+    /// Takes a shown operation in. The first in total order of it and the standing one of its identity is the visible one.
+    fn stand(&mut self, place: Place) {
+        let entry = *self.entries.get(place);
+        let subject = entry.subject();
+        self.digest.add(self.entries.writer(entry.writer()).boot, &entry);
+        self.unshown.remove(&entry.identity, self.state.made_by(subject));
+        self.state.add(subject, entry.writer(), place);
+        if let Some(standing) = self.standing.get_or_set(&self.entries, place) {
+            self.twins.entry(entry.identity).or_insert_with(|| vec![standing]).push(place);
+            #[cfg(feature = "planted-bugs")]
+            if self.shows_twins {
+                self.state.change(subject, Change::Stands);
                 return;
             }
-            self.state.take_away(standing);
-            self.visible.remove(&Ordered(Arc::clone(standing)));
+            if self.entries.order_key(standing) < self.entries.order_key(place) {
+                self.entries.set_hidden(place, true);
+                return;
+            }
+            self.entries.set_hidden(standing, true);
+            self.state.change(self.entries.get(standing).subject(), Change::Hidden);
+            self.standing.set(&self.entries, place);
         }
-        self.standing.insert(op.identity, Arc::clone(op));
-        self.visible.insert(Ordered(Arc::clone(op)));
-        self.state.add(op);
+        self.state.change(subject, Change::Stands);
     }
 
     /// What the visible operations amount to.
@@ -171,23 +216,106 @@ impl History {
     }
 
     /// The visible operations in total order.
-    pub fn visible(&self) -> impl DoubleEndedIterator<Item = &Arc<Op>> {
-        self.visible.iter().map(|op| &op.0)
+    pub fn visible(&self) -> impl Iterator<Item = Arc<Op>> {
+        let logs = self.entries.logs().map(|(writer, log)| self.shown_of(writer, log).iter().copied());
+        self.oldest_first(logs).map(|place| self.op(place))
     }
 
-    /// All operations held, by writer.
-    pub fn ops(&self) -> impl Iterator<Item = &Arc<Op>> {
-        self.logs.values().flatten()
+    /// The visible posts of a channel, oldest first.
+    pub fn posts(&self, channel: &ChannelName) -> impl Iterator<Item = Arc<Op>> {
+        self.in_order(self.state.posts(channel)).map(|place| self.op(place))
+    }
+
+    /// When a user logged in first.
+    #[must_use]
+    pub fn registered_at(&self, user: &UserName) -> Option<UnixMillis> {
+        self.in_order(self.state.logins(user)).next().map(|first| self.taken_at(first))
+    }
+
+    /// When a channel was created.
+    #[must_use]
+    pub fn created_at(&self, channel: &ChannelName) -> Option<UnixMillis> {
+        self.in_order(self.state.creations(channel)).next().map(|first| self.taken_at(first))
+    }
+
+    /// The visible messages of a channel or user, newest first.
+    pub(crate) fn newest_in(&self, scope: &HistoryScope) -> impl Iterator<Item = Place> {
+        let messages = self.messages(scope).into_iter().flat_map(Scope::of_writers);
+        self.newest_first(messages.map(|(_, places)| places.iter().rev().copied()))
+    }
+
+    /// The visible operations that were taken since, newest first.
+    pub(crate) fn newest_since(&self, since: UnixMillis) -> impl Iterator<Item = Place> {
+        self.newest_first(self.entries.logs().map(move |(writer, log)| {
+            self.taken_since(self.shown_of(writer, log), since).iter().rev().copied()
+        }))
+    }
+
+    /// The messages of a channel or user.
+    fn messages(&self, scope: &HistoryScope) -> Option<&Scope> {
+        match scope {
+            HistoryScope::Channel(channel) => self.state.posts(channel),
+            HistoryScope::User(user) => self.state.direct_messages(user),
+        }
+    }
+
+    /// The visible ones of a scope, oldest first.
+    fn in_order(&self, scope: Option<&Scope>) -> impl Iterator<Item = Place> {
+        let writers = scope.into_iter().flat_map(Scope::of_writers);
+        self.oldest_first(writers.map(|(_, places)| places.iter().copied()))
+    }
+
+    fn oldest_first(
+        &self,
+        sequences: impl Iterator<Item = impl Iterator<Item = Place>>,
+    ) -> impl Iterator<Item = Place> {
+        let merged = Merge::new(sequences, |place| Reverse(self.entries.order_key(place)));
+        merged.filter(|place| !self.entries.get(*place).is_hidden())
+    }
+
+    fn newest_first(
+        &self,
+        sequences: impl Iterator<Item = impl Iterator<Item = Place>>,
+    ) -> impl Iterator<Item = Place> {
+        let merged = Merge::new(sequences, |place| self.entries.order_key(place));
+        merged.filter(|place| !self.entries.get(*place).is_hidden())
+    }
+
+    fn shown_of<'a>(&self, writer: &Writer, log: &'a [Place]) -> &'a [Place] {
+        log.get(..index(self.shown.get(writer))).unwrap_or_default()
+    }
+
+    /// Of one writer's: a server's time never runs backwards, so these are the last.
+    fn taken_since<'a>(&self, log: &'a [Place], since: UnixMillis) -> &'a [Place] {
+        log.split_at(log.partition_point(|place| self.taken_at(*place) < since)).1
+    }
+
+    /// The operation itself.
+    pub(crate) fn op(&self, place: Place) -> Arc<Op> {
+        match self.recent.get(place) {
+            Some(op) => Arc::clone(op),
+            None => self.archive.read(&self.dot(place)),
+        }
+    }
+
+    /// Where it was first written.
+    pub(crate) fn dot(&self, place: Place) -> Dot {
+        self.entries.dot(place)
+    }
+
+    /// When its origin took it.
+    pub(crate) fn taken_at(&self, place: Place) -> UnixMillis {
+        self.entries.get(place).at
     }
 
     /// The operation that stands for an identity.
     #[must_use]
-    pub fn standing(&self, identity: &Identity) -> Option<&Arc<Op>> {
-        self.standing.get(identity)
+    pub(crate) fn standing(&self, identity: &Identity) -> Option<Place> {
+        self.standing.get(&self.entries, identity)
     }
 
     /// All shown operations of an identity, if it has several; none otherwise.
-    pub(crate) fn twins(&self, identity: &Identity) -> &[Arc<Op>] {
+    pub(crate) fn twins(&self, identity: &Identity) -> &[Place] {
         self.twins.get(identity).map_or(&[], Vec::as_slice)
     }
 
@@ -201,33 +329,28 @@ impl History {
         self.lagging.iter()
     }
 
-    /// The operations of `origin` that are shown and were taken since, from all its boots.
-    pub(crate) fn shown_since(&self, origin: &ServerName, since: UnixMillis) -> Vec<Arc<Op>> {
-        let of_origin = self.logs.iter().filter(|(writer, _)| writer.origin == *origin);
-        let mut ops: Vec<Arc<Op>> = of_origin
-            .flat_map(|(writer, log)| {
-                let shown = log.get(..index(self.shown.get(writer))).unwrap_or_default();
-                shown.iter().rev().take_while(|op| op.at >= since).cloned()
-            })
-            .collect();
-        ops.sort_by(|a, b| a.order_key().cmp(&b.order_key()));
-        ops
+    /// The operations of `origin` that are shown and were taken since, from all its boots, oldest first.
+    pub(crate) fn shown_since(&self, origin: &ServerName, since: UnixMillis) -> Vec<Place> {
+        let logs = self.entries.logs_of(origin);
+        let recent = logs.map(|(writer, log)| self.taken_since(self.shown_of(writer, log), since));
+        Merge::new(recent.map(|log| log.iter().copied()), |place| Reverse(self.entries.order_key(place)))
+            .collect()
+    }
+
+    /// The operations of `writer` that are shown, after its first `count`.
+    pub(crate) fn shown_after(&self, writer: &Writer, count: u64) -> &[Place] {
+        self.shown_of(writer, self.entries.log(writer)).get(index(count)..).unwrap_or_default()
     }
 
     /// When `origin` took its newest operation that is held here.
     pub(crate) fn last_taken_at(&self, origin: &ServerName) -> Option<UnixMillis> {
-        let of_origin = self.logs.iter().filter(|(writer, _)| writer.origin == *origin);
-        of_origin.filter_map(|(_, log)| log.last()).map(|op| op.at).max()
-    }
-
-    fn log(&self, writer: &Writer) -> &[Arc<Op>] {
-        self.logs.get(writer).map_or(&[], Vec::as_slice)
+        self.entries.logs_of(origin).filter_map(|(_, log)| log.last()).map(|last| self.taken_at(*last)).max()
     }
 
     /// How many operations of `writer` are held.
     #[must_use]
     pub fn count(&self, writer: &Writer) -> u64 {
-        self.log(writer).len() as u64
+        self.entries.log(writer).len() as u64
     }
 
     /// Whether the `seq`-th operation of a boot is shown. A boot alone names its writer: it is 64 random bits.
@@ -245,7 +368,7 @@ impl History {
     #[must_use]
     pub fn vector(&self) -> VersionVector {
         let mut vector = VersionVector::default();
-        for (writer, log) in &self.logs {
+        for (writer, log) in self.entries.logs() {
             vector.raise(writer.clone(), log.len() as u64);
         }
         vector
@@ -257,9 +380,31 @@ impl History {
         &self.shown
     }
 
-    /// What a holder of `have` lacks, by writer and without gaps.
-    pub fn missing_from<'a>(&'a self, have: &'a VersionVector) -> impl Iterator<Item = &'a Arc<Op>> {
-        self.logs.iter().flat_map(|(writer, log)| log.get(index(have.get(writer))..).unwrap_or_default())
+    /// The same on every server that shows the same operations.
+    pub(crate) fn digest(&self) -> u64 {
+        self.digest.get()
+    }
+
+    /// Hands on what a holder of `have` lacks, by writer and without gaps, until `take` has enough. It is read as it goes.
+    pub fn missing_from(&self, have: &VersionVector, mut take: impl FnMut(Arc<Op>) -> ControlFlow<()>) {
+        for (writer, log) in self.entries.logs() {
+            let (count, held) = (have.get(writer), log.len() as u64);
+            let Some(first) = log.get(index(count)) else { continue };
+            let mut flow = ControlFlow::Continue(());
+            if self.recent.get(*first).is_some() {
+                let missing = log.get(index(count)..).unwrap_or_default();
+                flow = missing.iter().try_for_each(|place| take(self.op(*place)));
+            } else {
+                self.archive.read_on(writer, count, &mut |op| {
+                    let is_last = op.dot.seq >= held;
+                    flow = take(op);
+                    if is_last { ControlFlow::Break(()) } else { flow }
+                });
+            }
+            if flow.is_break() {
+                return;
+            }
+        }
     }
 
     /// The highest Lamport value of all operations held.
@@ -271,13 +416,13 @@ impl History {
     /// How many operations are held.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.logs.values().map(Vec::len).sum()
+        self.entries.len()
     }
 
     /// Whether no operation is held.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.logs.is_empty()
+        self.len() == 0
     }
 
     /// How many shown operations are hidden behind a twin that stands.

@@ -11,20 +11,29 @@
 //! A [`Replica`] takes an [`Input`] and yields [`Effect`]s, which its host executes in order. This crate must not know a socket,
 //! a clock, a disk, a thread or a source of randomness: time enters as [`Now`], the boot as a setting, the disk as inputs.
 
+mod archive;
 mod constants;
 mod cursor;
 pub mod export;
+mod heading;
 pub mod history;
+mod membership;
 pub mod op;
 mod peer;
+mod planted;
 pub mod replica;
 mod session;
 pub mod state;
 pub mod vector;
 
+pub use archive::{Archive, MemoryArchive};
 pub use constants::PEER_MESSAGE_BYTES_MAX;
-pub use history::{GapError, History};
+pub use heading::{About, Heading};
+pub use history::{History, HoldError, Restoring};
+pub use membership::{Membership, Standing};
 pub use op::{Op, OpKind};
+#[cfg(feature = "planted-bugs")]
+pub use planted::Planted;
 pub use replica::{
     Counters, Durability, Effect, Input, LoginPolicy, Now, OpenError, Origin, PeerLink, PeerStatus, Replica,
     ReplicaSettings, RequestId,

@@ -7,8 +7,6 @@ use papo_protocol::reply::{HistoryEntry, Position, Target};
 use papo_protocol::time::{SentTimestamp, UnixMillis};
 use papo_protocol::{Boot, ChannelName, Dot, Identity, RequestKey, ServerName, UserName};
 use serde::{Deserialize, Serialize};
-use std::cmp::Ordering;
-use std::sync::Arc;
 
 /// An operation of the grow-only set that servers replicate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -132,27 +130,3 @@ impl OpKind {
         }
     }
 }
-
-/// An operation, compared by its place in the total order.
-#[derive(Debug, Clone)]
-pub(crate) struct Ordered(pub(crate) Arc<Op>);
-
-impl Ord for Ordered {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.0.order_key().cmp(&other.0.order_key())
-    }
-}
-
-impl PartialOrd for Ordered {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Ordered {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Ordered {}

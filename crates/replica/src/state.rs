@@ -1,53 +1,146 @@
-//! What the visible operations amount to: users, channels, and who wrote what where. A function of the *set* of visible
-//! operations alone: adding or taking one away in any order gives the same state (invariant 3). It must not know which
-//! operations are visible; that is the history's business.
+//! What the visible operations amount to: users, channels, and who wrote what where. A function of the *set* of shown operations
+//! and of which of them are hidden: the order in which they come changes nothing (invariant 3). It must not know why an operation
+//! is hidden; that is the history's business.
 
-use crate::op::{Op, OpKind, Ordered};
-use papo_protocol::time::UnixMillis;
+use crate::heading::About;
+use crate::history::{Place, Subject};
+use papo_protocol::names::NameError;
 use papo_protocol::{ChannelName, UserName};
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::borrow::Borrow;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::Hash;
 
-type Index<K> = BTreeMap<K, BTreeSet<Ordered>>;
+/// Shown operations of one kind about one name: those of each writer in its order, the hidden ones too.
+#[derive(Debug, Default)]
+pub(crate) struct Scope(BTreeMap<u32, Vec<Place>>);
 
-/// When the first of these was taken. A key whose last operation goes leaves the index, so there is a first.
-fn first_at(ops: &BTreeSet<Ordered>) -> UnixMillis {
-    ops.first().map_or(UnixMillis(0), |op| op.0.at)
+impl Scope {
+    /// By the writers' numbers.
+    pub(crate) fn of_writers(&self) -> impl Iterator<Item = (u32, &[Place])> {
+        self.0.iter().map(|(writer, places)| (*writer, places.as_slice()))
+    }
+
+    fn add(&mut self, writer: u32, place: Place) {
+        self.0.entry(writer).or_default().push(place);
+    }
+}
+
+/// What was said about a user or a channel.
+#[derive(Debug, Default)]
+struct Topic {
+    /// Every login (row I02), or every creation: two servers may create one channel at the same time.
+    origins: Scope,
+    /// How many of these are visible. The name exists while one is.
+    visible_origins: usize,
+    /// Posts to a channel; of a user, direct messages from and to.
+    messages: Scope,
+}
+
+/// All users, or all channels.
+#[derive(Debug)]
+struct Topics<N> {
+    /// Every name that an operation is about has one, whether it exists or not.
+    numbers: HashMap<N, u32>,
+    /// By number.
+    topics: Vec<(N, Topic)>,
+    existing: BTreeSet<N>,
+}
+
+impl<N> Default for Topics<N> {
+    fn default() -> Self {
+        Self { numbers: HashMap::new(), topics: Vec::new(), existing: BTreeSet::new() }
+    }
+}
+
+impl<N: Clone + Ord + Hash + Borrow<str>> Topics<N> {
+    fn number(
+        &mut self,
+        name: &str,
+        parse: impl FnOnce(&str) -> Result<N, NameError>,
+    ) -> Result<u32, NameError> {
+        if let Some(number) = self.numbers.get(name) {
+            return Ok(*number);
+        }
+        let name = parse(name)?;
+        // Each comes with an operation, of which there are fewer than 2^32.
+        let number = u32::try_from(self.topics.len()).unwrap_or(u32::MAX);
+        self.numbers.insert(name.clone(), number);
+        self.topics.push((name, Topic::default()));
+        Ok(number)
+    }
+
+    fn name(&self, number: u32) -> Option<&N> {
+        self.topics.get(number as usize).map(|(name, _)| name)
+    }
+
+    fn topic(&self, name: &N) -> Option<&Topic> {
+        self.topics.get(*self.numbers.get::<N>(name)? as usize).map(|(_, topic)| topic)
+    }
+
+    fn add_origin(&mut self, number: u32, writer: u32, place: Place) {
+        if let Some((_, topic)) = self.topics.get_mut(number as usize) {
+            topic.origins.add(writer, place);
+        }
+    }
+
+    fn add_message(&mut self, number: u32, writer: u32, place: Place) {
+        if let Some((_, topic)) = self.topics.get_mut(number as usize) {
+            topic.messages.add(writer, place);
+        }
+    }
+
+    /// One more origin is visible, or one fewer.
+    fn count(&mut self, number: u32, change: Change) {
+        let Some((name, topic)) = self.topics.get_mut(number as usize) else { return };
+        match change {
+            Change::Stands => topic.visible_origins += 1,
+            Change::Hidden => topic.visible_origins = topic.visible_origins.saturating_sub(1),
+        }
+        if topic.visible_origins == 0 {
+            self.existing.remove::<N>(name);
+        } else if topic.visible_origins == 1 {
+            self.existing.insert(name.clone());
+        }
+    }
+}
+
+/// What became of an operation that is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// It stands for its identity.
+    Stands,
+    /// Another does from now on.
+    Hidden,
 }
 
 /// Users, channels, and the messages of each.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct State {
-    /// Every login (row I02); a user exists while there is one.
-    logins: Index<UserName>,
-    /// Every creation; two servers may create one channel at the same time.
-    creations: Index<ChannelName>,
-    posts: Index<ChannelName>,
-    /// Direct messages under their author and under their recipient.
-    direct_messages: Index<UserName>,
+    users: Topics<UserName>,
+    channels: Topics<ChannelName>,
 }
 
 impl State {
-    /// Users with the time of their first login, by name.
-    pub fn users(&self) -> impl ExactSizeIterator<Item = (&UserName, UnixMillis)> {
-        self.logins.iter().map(|(user, logins)| (user, first_at(logins)))
+    /// The users, by name.
+    pub fn users(&self) -> impl ExactSizeIterator<Item = &UserName> {
+        self.users.existing.iter()
     }
 
-    /// Channels with the time of their creation, by name.
-    pub fn channels(&self) -> impl ExactSizeIterator<Item = (&ChannelName, UnixMillis)> {
-        self.creations.iter().map(|(channel, creations)| (channel, first_at(creations)))
+    /// The channels, by name.
+    pub fn channels(&self) -> impl ExactSizeIterator<Item = &ChannelName> {
+        self.channels.existing.iter()
     }
 
     /// Whether this user has logged in.
     #[must_use]
     pub fn has_user(&self, user: &UserName) -> bool {
-        self.logins.contains_key(user)
+        self.users.topic(user).is_some_and(|topic| topic.visible_origins > 0)
     }
 
     /// Whether this channel was created.
     #[must_use]
     pub fn has_channel(&self, channel: &ChannelName) -> bool {
-        self.creations.contains_key(channel)
+        self.channels.topic(channel).is_some_and(|topic| topic.visible_origins > 0)
     }
 
     /// Whether a user and a channel, made at once on two servers, share this name: the user wins, for privacy, and the channel
@@ -57,48 +150,82 @@ impl State {
         self.has_channel(channel) && UserName::new(channel.as_str()).is_ok_and(|user| self.has_user(&user))
     }
 
-    /// The posts of a channel, oldest first.
-    pub fn posts(&self, channel: &ChannelName) -> impl DoubleEndedIterator<Item = &Arc<Op>> {
-        self.posts.get(channel).into_iter().flatten().map(|op| &op.0)
+    /// The logins of a user.
+    pub(crate) fn logins(&self, user: &UserName) -> Option<&Scope> {
+        self.users.topic(user).map(|topic| &topic.origins)
     }
 
-    /// The direct messages from and to a user, oldest first.
-    pub fn direct_messages(&self, user: &UserName) -> impl DoubleEndedIterator<Item = &Arc<Op>> {
-        self.direct_messages.get(user).into_iter().flatten().map(|op| &op.0)
+    /// The creations of a channel.
+    pub(crate) fn creations(&self, channel: &ChannelName) -> Option<&Scope> {
+        self.channels.topic(channel).map(|topic| &topic.origins)
     }
 
-    pub(crate) fn add(&mut self, op: &Arc<Op>) {
-        fn add<K: Ord + Clone>(index: &mut Index<K>, key: &K, op: &Arc<Op>) {
-            index.entry(key.clone()).or_default().insert(Ordered(Arc::clone(op)));
-        }
-        match &op.kind {
-            OpKind::Login { user } => add(&mut self.logins, user, op),
-            OpKind::CreateChannel { channel } => add(&mut self.creations, channel, op),
-            OpKind::Publish { channel, .. } => add(&mut self.posts, channel, op),
-            OpKind::Message { src, dst, .. } => {
-                add(&mut self.direct_messages, src, op);
-                add(&mut self.direct_messages, dst, op);
+    /// The posts of a channel.
+    pub(crate) fn posts(&self, channel: &ChannelName) -> Option<&Scope> {
+        self.channels.topic(channel).map(|topic| &topic.messages)
+    }
+
+    /// The direct messages from and to a user.
+    pub(crate) fn direct_messages(&self, user: &UserName) -> Option<&Scope> {
+        self.users.topic(user).map(|topic| &topic.messages)
+    }
+
+    /// The numbers of the names that an operation is about; new names get one.
+    pub(crate) fn subject(&mut self, about: About<'_>) -> Result<Subject, NameError> {
+        Ok(match about {
+            About::Login { user } => Subject::Login { user: self.users.number(user, UserName::new)? },
+            About::CreateChannel { channel } => {
+                Subject::CreateChannel { channel: self.channels.number(channel, ChannelName::new)? }
             }
+            About::Publish { channel } => {
+                Subject::Publish { channel: self.channels.number(channel, ChannelName::new)? }
+            }
+            About::Message { src, dst } => Subject::Message {
+                src: self.users.number(src, UserName::new)?,
+                dst: self.users.number(dst, UserName::new)?,
+            },
+        })
+    }
+
+    /// The user or channel that an operation makes exist, if it is one that does.
+    pub(crate) fn made_by(&self, subject: Subject) -> Option<Made<'_>> {
+        match subject {
+            Subject::Login { user } => self.users.name(user).map(Made::User),
+            Subject::CreateChannel { channel } => self.channels.name(channel).map(Made::Channel),
+            Subject::Publish { .. } | Subject::Message { .. } => None,
         }
     }
 
-    pub(crate) fn take_away(&mut self, op: &Arc<Op>) {
-        fn take_away<K: Ord>(index: &mut Index<K>, key: &K, op: &Arc<Op>) {
-            if let Some(ops) = index.get_mut(key) {
-                ops.remove(&Ordered(Arc::clone(op)));
-                if ops.is_empty() {
-                    index.remove(key);
+    /// Takes in an operation that is shown, after all that its writer wrote before. It does not count as visible yet.
+    pub(crate) fn add(&mut self, subject: Subject, writer: u32, place: Place) {
+        match subject {
+            Subject::Login { user } => self.users.add_origin(user, writer, place),
+            Subject::CreateChannel { channel } => {
+                self.channels.add_origin(channel, writer, place);
+            }
+            Subject::Publish { channel } => self.channels.add_message(channel, writer, place),
+            Subject::Message { src, dst } => {
+                self.users.add_message(src, writer, place);
+                if src != dst {
+                    self.users.add_message(dst, writer, place);
                 }
             }
         }
-        match &op.kind {
-            OpKind::Login { user } => take_away(&mut self.logins, user, op),
-            OpKind::CreateChannel { channel } => take_away(&mut self.creations, channel, op),
-            OpKind::Publish { channel, .. } => take_away(&mut self.posts, channel, op),
-            OpKind::Message { src, dst, .. } => {
-                take_away(&mut self.direct_messages, src, op);
-                take_away(&mut self.direct_messages, dst, op);
-            }
+    }
+
+    /// An operation that was taken in stands for its identity from now on, or no longer.
+    pub(crate) fn change(&mut self, subject: Subject, change: Change) {
+        match subject {
+            Subject::Login { user } => self.users.count(user, change),
+            Subject::CreateChannel { channel } => self.channels.count(channel, change),
+            Subject::Publish { .. } | Subject::Message { .. } => {}
         }
     }
+}
+
+/// What an operation makes exist.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Made<'a> {
+    User(&'a UserName),
+    Channel(&'a ChannelName),
 }

@@ -16,9 +16,9 @@ use crate::role::{self, Context, now};
 use crate::storage::{Opened, Outcome, Storage};
 use crate::targets;
 use anyhow::Context as _;
-pub use members::{PeerSource, server_names};
+pub use members::PeerSource;
 use papo_protocol::ServerName;
-use papo_replica::{Effect, Input, Replica, ReplicaSettings};
+use papo_replica::{Effect, Input, Replica, ReplicaSettings, Restoring};
 use papo_settings::Address;
 use papo_zmtp::{Endpoint, SocketType};
 use peers::Peers;
@@ -35,6 +35,9 @@ const DRAIN_MAX: Duration = Duration::from_secs(10);
 
 /// How soon to look again whether a broker has read its replies.
 const ROOM_POLL: Duration = Duration::from_millis(10);
+
+/// The newest operations stay in memory: some tens of thousands, minutes of a busy chat. Older ones are read from the disk.
+const RECENT_BYTES_MAX: usize = 8 << 20;
 
 /// What a server is told.
 #[derive(Debug, Clone)]
@@ -84,7 +87,7 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
             .await
             .context("opening the data folder")??;
     tracing::info!(server = %name, operations = replica.history().len(), "history read");
-    let mut members = members::follow(&context, &name, options.replica.members.clone(), options.peers);
+    let mut members = members::follow(&context, &name, options.replica.membership.clone(), options.peers);
 
     let receives = role::request_receives(options.replica.limits.bytes);
     let (mut direct, direct_handle) = Endpoint::new(context.plain_endpoint(SocketType::Rep, receives));
@@ -146,10 +149,8 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
                 None
             }
             () = tokio::time::sleep(wait) => { replica.tick(now(), &mut effects); None }
-            Ok(()) = members.names.changed() => {
-                let names = members.names.borrow_and_update().clone();
-                // One process reads one file, whose order of changes is the order of time.
-                Some(Input::Members { members: names, generation: 0 })
+            Ok(()) = members.membership.changed() => {
+                Some(Input::Members(members.membership.borrow_and_update().clone()))
             }
             _ = beat.tick() => { requests.beat(); None }
             _ = second.tick() => {
@@ -220,12 +221,12 @@ fn open(
     data: &Path,
     settings: ReplicaSettings,
 ) -> anyhow::Result<(Storage, UnboundedReceiver<Outcome>, Replica)> {
-    let Opened { storage, outcomes, stored, lamport_floor, shown } =
+    let Opened { storage, outcomes, stored, reader, lamport_floor, shown } =
         Storage::open(data, &settings.cluster_id, &settings.name)?;
     tracing::debug!(shown = shown.digest(), "data folder opened");
-    let replica = stored
-        .operations(|operations| Replica::open(settings, operations, lamport_floor, &shown, now()))
-        .context("reading the history")??;
+    let mut history = Restoring::new(reader, RECENT_BYTES_MAX);
+    stored.headings(|heading| history.add(heading)).context("reading the history")??;
+    let replica = Replica::open(settings, history.finish(&shown), lamport_floor, now())?;
     Ok((storage, outcomes, replica))
 }
 
@@ -250,6 +251,10 @@ fn status(
         "channels": history.state().channels().len(),
         "shown": history.shown().iter().map(|(_, count)| count).sum::<u64>(),
         "caughtUp": replica.has_caught_up(),
+        "generation": replica.membership().generation,
+        "standing": replica.standing().as_str(),
+        "released": replica.is_released(),
+        "diverged": replica.diverged().collect::<Vec<_>>(),
         "vector": history.vector().iter().map(|(writer, seq)| serde_json::json!({
             "server": writer.origin,
             "boot": format!("{:016x}", writer.boot.0),

@@ -44,8 +44,8 @@ pub enum StorageError {
         /// Where it was looked for.
         path: PathBuf,
     },
-    /// A row that no papo wrote.
-    #[error("the database holds an unreadable operation ({origin}, {seq})")]
+    /// A row that no papo wrote, or one that is gone.
+    #[error("the database does not hold operation {seq} of {origin} in a form that can be read")]
     Corrupt {
         /// Its origin.
         origin: String,

@@ -5,6 +5,7 @@
 //! start makes sure of what the disk holds (docs/adr/0005-what-a-failed-fsync-leaves-behind.md). This module must not know what
 //! operations mean.
 
+mod archive;
 mod error;
 mod failure;
 mod reading;

@@ -7,7 +7,7 @@ use papo_protocol::identity::{Boot, Dot, Identity};
 use papo_protocol::lamport::Lamport;
 use papo_protocol::names::ServerName;
 use papo_protocol::time::UnixMillis;
-use papo_replica::{Op, OpKind, VersionVector};
+use papo_replica::{About, Heading, Op, OpKind, VersionVector, Writer};
 use rusqlite::{Connection, Row};
 use std::fs::File;
 use std::path::Path;
@@ -16,6 +16,9 @@ use std::time::{Duration, Instant};
 
 /// How often a long reading says how far it is.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
+
+const ALL_OPERATIONS: &str =
+    "SELECT origin, boot, seq, lamport, identity, at, kind FROM operations ORDER BY origin, boot, seq";
 
 /// What a data folder holds.
 #[derive(Debug)]
@@ -47,6 +50,12 @@ impl Stored {
         Self { connection, _reader: None }
     }
 
+    /// For tests: nobody else uses the connection meanwhile.
+    #[cfg(test)]
+    pub(super) fn connection(&self) -> MutexGuard<'_, Connection> {
+        held(&self.connection)
+    }
+
     /// What was shown, by writer.
     ///
     /// # Errors
@@ -71,6 +80,29 @@ impl Stored {
         Ok(VersionVector::from(entries))
     }
 
+    /// Hands all operations to `take` without their texts, those of a writer in their order, until it refuses one.
+    ///
+    /// # Errors
+    /// When the file fails or holds a row that no papo wrote; the inner ones are those of `take`.
+    pub fn headings<E>(
+        &self,
+        mut take: impl FnMut(&Heading<'_>) -> Result<(), E>,
+    ) -> Result<Result<(), E>, StorageError> {
+        let connection = held(&self.connection);
+        let mut statement = connection.prepare(ALL_OPERATIONS)?;
+        let mut rows = statement.query([])?;
+        let mut progress = Progress::default();
+        let mut writer = None;
+        while let Some(row) = rows.next()? {
+            progress.count();
+            let taken = take(&read_heading(row, &mut writer)?);
+            if taken.is_err() {
+                return Ok(taken);
+            }
+        }
+        Ok(Ok(()))
+    }
+
     /// Hands all operations to `take`, those of a writer in their order. What `take` made of them is given only when all could
     /// be read.
     ///
@@ -81,9 +113,7 @@ impl Stored {
         take: impl FnOnce(&mut dyn Iterator<Item = Op>) -> T,
     ) -> Result<T, StorageError> {
         let connection = held(&self.connection);
-        let mut statement = connection.prepare(
-            "SELECT origin, boot, seq, lamport, identity, at, kind FROM operations ORDER BY origin, boot, seq",
-        )?;
+        let mut statement = connection.prepare(ALL_OPERATIONS)?;
         let mut rows = statement.query([])?;
         let mut failure = None;
         let mut progress = Progress::default();
@@ -129,17 +159,50 @@ impl Progress {
 }
 
 fn read_row(row: &Row<'_>) -> Result<Op, StorageError> {
-    let origin: String = row.get(0)?;
-    let boot = Boot(row.get::<_, i64>(1)?.cast_unsigned());
-    let seq: i64 = row.get(2)?;
-    let lamport = u64::try_from(row.get::<_, i64>(3)?).ok().and_then(Lamport::new);
-    let identity: [u8; 16] = row.get(4)?;
-    let at = UnixMillis(row.get(5)?);
-    let kind = row.get_ref(6)?.as_blob().ok().and_then(|kind| rmp_serde::from_slice::<OpKind>(kind).ok());
-    match (ServerName::new(&origin), u64::try_from(seq), lamport, kind) {
-        (Ok(origin), Ok(seq), Some(lamport), Some(kind)) => {
-            Ok(Op { dot: Dot { origin, boot, seq }, lamport, identity: Identity(identity), at, kind })
+    let (origin, boot, seq): (String, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+    match (ServerName::new(&origin), u64::try_from(seq)) {
+        (Ok(origin), Ok(seq)) => {
+            read_operation(Dot { origin, boot: Boot(boot.cast_unsigned()), seq }, row, 3)
         }
         _ => Err(StorageError::Corrupt { origin, seq }),
+    }
+}
+
+/// Reads the operation of this dot from a row's columns `lamport, identity, at, kind`, which begin at `first`.
+pub(super) fn read_operation(dot: Dot, row: &Row<'_>, first: usize) -> Result<Op, StorageError> {
+    let lamport = u64::try_from(row.get::<_, i64>(first)?).ok().and_then(Lamport::new);
+    let identity = Identity(row.get(first + 1)?);
+    let at = UnixMillis(row.get(first + 2)?);
+    let kind =
+        row.get_ref(first + 3)?.as_blob().ok().and_then(|kind| rmp_serde::from_slice::<OpKind>(kind).ok());
+    match (lamport, kind) {
+        (Some(lamport), Some(kind)) => Ok(Op { dot, lamport, identity, at, kind }),
+        _ => Err(corrupt(&dot)),
+    }
+}
+
+/// The row of this dot is missing or unreadable.
+pub(super) fn corrupt(dot: &Dot) -> StorageError {
+    StorageError::Corrupt { origin: dot.origin.to_string(), seq: dot.seq.cast_signed() }
+}
+
+/// Of a row, without what its text costs. The writer is that of the row before, or takes its place.
+fn read_heading<'a>(row: &'a Row<'_>, writer: &'a mut Option<Writer>) -> Result<Heading<'a>, StorageError> {
+    let (origin, seq): (&str, i64) = (row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?, row.get(2)?);
+    let boot = Boot(row.get::<_, i64>(1)?.cast_unsigned());
+    let corrupt = || StorageError::Corrupt { origin: origin.to_owned(), seq };
+    if writer.as_ref().is_none_or(|writer| writer.boot != boot || writer.origin.as_str() != origin) {
+        let origin = ServerName::new(origin).map_err(|_| corrupt())?;
+        *writer = Some(Writer { origin, boot });
+    }
+    let lamport = u64::try_from(row.get::<_, i64>(3)?).ok().and_then(Lamport::new);
+    let identity = Identity(row.get(4)?);
+    let at = UnixMillis(row.get(5)?);
+    let about = row.get_ref(6)?.as_blob().ok().and_then(About::read);
+    match (&*writer, u64::try_from(seq), lamport, about) {
+        (Some(writer), Ok(seq), Some(lamport), Some(about)) => {
+            Ok(Heading { writer, seq, lamport, identity, at, about })
+        }
+        _ => Err(corrupt()),
     }
 }

@@ -5,8 +5,9 @@ use papo_protocol::identity::{Boot, Dot, Identity};
 use papo_protocol::lamport::Lamport;
 use papo_protocol::names::{ChannelName, ServerName, UserName};
 use papo_protocol::time::{SentTimestamp, UnixMillis};
-use papo_replica::{Op, OpKind, VersionVector};
+use papo_replica::{Archive, Heading, Op, OpKind, VersionVector, Writer};
 use rusqlite::{Connection, params};
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -64,6 +65,57 @@ async fn i03_operations_survive_a_restart_in_order() {
         assert_eq!(read(&Stored::open(folder.path()).unwrap()), written, "beside the live server");
     }
     assert_eq!(read(&open(folder.path()).unwrap().stored), written);
+}
+
+#[tokio::test]
+async fn headings_are_what_the_operations_are_about() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut written: Vec<Op> = (1..=3).map(operation).collect();
+    // Of another boot of the same server, and of another server with the same boot.
+    written.push(Op { dot: Dot { boot: Boot(7), ..operation(1).dot }, ..operation(4) });
+    let origin = ServerName::new("server-2").unwrap();
+    written.push(Op { dot: Dot { origin, ..written[3].dot.clone() }, ..operation(5) });
+    let mut opened = open(folder.path()).unwrap();
+    store(&mut opened, 1, &written, None).await;
+    let mut missing: Vec<&Op> = written.iter().collect();
+    opened
+        .stored
+        .headings(|heading| {
+            let known = missing.iter().position(|op| Heading::of(op, &Writer::of(&op.dot)) == *heading);
+            missing.remove(known.unwrap());
+            Ok::<(), ()>(())
+        })
+        .unwrap()
+        .unwrap();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+/// The writer's connection is in use as during an fsync.
+#[tokio::test]
+async fn what_is_stored_is_read_again_while_the_disk_is_busy() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut opened = open(folder.path()).unwrap();
+    let written: Vec<Op> = (1..=9).map(operation).collect();
+    store(&mut opened, 1, &written, None).await;
+    let reader = opened.reader;
+    let busy = opened.stored.connection();
+    let read = std::thread::spawn(move || {
+        let writer = Writer::of(&operation(1).dot);
+        let mut following = Vec::new();
+        reader.read_on(&writer, 4, &mut |op| {
+            following.push(op.dot.seq);
+            if op.dot.seq < 8 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        (reader.read(&operation(3).dot), following)
+    });
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while !read.is_finished() {
+        assert!(std::time::Instant::now() < deadline, "the reader waits for the writer");
+        std::thread::yield_now();
+    }
+    drop(busy);
+    let (third, following) = read.join().unwrap();
+    assert_eq!((third.as_ref(), following), (&operation(3), vec![5, 6, 7, 8]));
 }
 
 #[tokio::test]
@@ -246,6 +298,8 @@ fn a_row_that_no_papo_wrote_is_an_error_and_no_shorter_history() {
     connection.execute("UPDATE operations SET kind = x'c1'", []).unwrap();
     let stored = Stored::open(folder.path()).unwrap();
     let read = stored.operations(|operations| operations.count());
+    assert!(matches!(read, Err(StorageError::Corrupt { seq: 1, .. })));
+    let read = stored.headings(|_| Ok::<(), ()>(()));
     assert!(matches!(read, Err(StorageError::Corrupt { seq: 1, .. })));
     drop(opened);
 }

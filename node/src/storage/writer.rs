@@ -1,6 +1,7 @@
 //! The writer thread: batches in, outcomes out, in the same order. Between batches it moves what the write-ahead log holds into the
 //! main file.
 
+use super::archive::Reader;
 use super::error::StorageError;
 use super::failure::{is_full, stop_at};
 use super::reading::{Stored, held};
@@ -12,6 +13,7 @@ use papo_replica::{Op, VersionVector};
 use rusqlite::{Connection, Transaction, params};
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -54,6 +56,8 @@ pub struct Opened {
     pub outcomes: tokio::sync::mpsc::UnboundedReceiver<Outcome>,
     /// All that is stored so far.
     pub stored: Stored,
+    /// Reads it again, and what is stored from now on.
+    pub reader: Reader,
     /// No Lamport value above this was ever sent from here.
     pub lamport_floor: Lamport,
     /// What was shown when it was last stored.
@@ -91,9 +95,11 @@ impl Storage {
         let stored = Stored::of_writer(Arc::clone(&connection));
         let shown = stored.shown()?;
         let under_way = UnderWay::default();
+        let is_shared = Arc::new(AtomicBool::new(sharing == Sharing::Shared));
+        let reader = Reader::new(folder.to_owned(), Arc::clone(&connection), Arc::clone(&is_shared));
         let mut writer = Writer {
             connection,
-            sharing,
+            is_shared,
             folder: folder.to_owned(),
             shown: shown.clone(),
             is_full: sharing == Sharing::Alone,
@@ -111,7 +117,7 @@ impl Storage {
             .map_err(StorageError::Thread)?;
         let storage =
             Self { work: Some(work), thread: Some(thread), ceiling: lamport_floor, raise: None, under_way };
-        Ok(Opened { storage, outcomes, stored, lamport_floor, shown })
+        Ok(Opened { storage, outcomes, stored, reader, lamport_floor, shown })
     }
 
     /// Queues a batch: operations, and what is shown from then on where that has changed. Its outcome comes through
@@ -232,7 +238,8 @@ impl UnderWay {
 /// The half that runs on the thread.
 struct Writer {
     connection: Arc<Mutex<Connection>>,
-    sharing: Sharing,
+    /// Whether others may read beside it.
+    is_shared: Arc<AtomicBool>,
     folder: PathBuf,
     /// What the file says is shown.
     shown: VersionVector,
@@ -268,7 +275,7 @@ impl Writer {
                 }
             }
             self.move_log();
-            if self.sharing == Sharing::Alone && !self.is_full {
+            if !self.is_shared.load(Ordering::Acquire) && !self.is_full {
                 self.share();
             }
             self.under_way.set(None);
@@ -301,7 +308,10 @@ impl Writer {
         };
         drop(alone);
         match open_for_writing(&self.folder) {
-            Ok(opened) => (*connection, self.sharing) = opened,
+            Ok((opened, sharing)) => {
+                *connection = opened;
+                self.is_shared.store(sharing == Sharing::Shared, Ordering::Release);
+            }
             Err(error) => stop_at(&error),
         }
     }

@@ -1,6 +1,6 @@
 //! What the operations that are held and not shown yet are about: it is waited for, and never taken for absent.
 
-use crate::op::{Op, OpKind};
+use crate::state::Made;
 use papo_protocol::{ChannelName, Identity, UserName};
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -27,21 +27,23 @@ fn remove<K: Hash + Eq>(counts: &mut HashMap<K, u32>, key: &K) {
 }
 
 impl Unshown {
-    pub(super) fn add(&mut self, op: &Op) {
-        add(&mut self.identities, &op.identity);
-        match &op.kind {
-            OpKind::Login { user } => add(&mut self.users, user),
-            OpKind::CreateChannel { channel } => add(&mut self.channels, channel),
-            OpKind::Publish { .. } | OpKind::Message { .. } => {}
+    /// Of this identity; `made` is what it makes exist, if anything.
+    pub(super) fn add(&mut self, identity: &Identity, made: Option<Made<'_>>) {
+        add(&mut self.identities, identity);
+        match made {
+            Some(Made::User(user)) => add(&mut self.users, user),
+            Some(Made::Channel(channel)) => add(&mut self.channels, channel),
+            None => {}
         }
     }
 
-    pub(super) fn remove(&mut self, op: &Op) {
-        remove(&mut self.identities, &op.identity);
-        match &op.kind {
-            OpKind::Login { user } => remove(&mut self.users, user),
-            OpKind::CreateChannel { channel } => remove(&mut self.channels, channel),
-            OpKind::Publish { .. } | OpKind::Message { .. } => {}
+    /// It is shown.
+    pub(super) fn remove(&mut self, identity: &Identity, made: Option<Made<'_>>) {
+        remove(&mut self.identities, identity);
+        match made {
+            Some(Made::User(user)) => remove(&mut self.users, user),
+            Some(Made::Channel(channel)) => remove(&mut self.channels, channel),
+            None => {}
         }
     }
 

@@ -6,7 +6,8 @@ use super::requests::{Caller, Client};
 use super::{Effect, Now, Replica};
 use crate::constants::{REPUBLISH_AT_START_WITHIN, REPUBLISH_WITHIN, UNCONFIRMED_MAX};
 use crate::op::Op;
-use papo_protocol::ServerName;
+use crate::planted::Planted;
+use crate::vector::Writer;
 use papo_protocol::reply::{Code, Refusal, Reply};
 use papo_protocol::time::UnixMillis;
 use std::collections::VecDeque;
@@ -61,7 +62,9 @@ impl Replica {
                 self.unconfirmed.ops.pop_front_if(|op| self.history.shows(op.dot.boot, op.dot.seq))
         {
             // A twin of the same identity may have come from a peer in the meantime and stand before this one.
-            let standing = self.history.standing(&op.identity).map_or_else(|| Arc::clone(&op), Arc::clone);
+            let other =
+                self.history.standing(&op.identity).filter(|place| self.history.dot(*place) != op.dot);
+            let standing = other.map_or_else(|| Arc::clone(&op), |place| self.history.op(place));
             if !self.has_old_twin(now, &op) {
                 self.publish(&standing, effects);
             }
@@ -72,6 +75,12 @@ impl Replica {
         }
         while let Some(asker) = self.unconfirmed.askers.pop_front_if(|asker| asker.deadline <= now.monotonic)
         {
+            if self.plant.has(Planted::UnknownTakenForDone)
+                && let Some(op) = self.unconfirmed.ops.iter().find(|op| op.dot.seq == asker.seq).cloned()
+            {
+                self.answer_write(now, asker.client, &op, effects);
+                continue;
+            }
             self.answer_unknown(now, asker.client, effects);
         }
     }
@@ -79,8 +88,9 @@ impl Replica {
     /// Whether another operation of this identity is shown that was taken so long ago that the proxies may have forgotten it. A
     /// younger one does no harm: what is published again they drop.
     fn has_old_twin(&self, now: Now, op: &Op) -> bool {
-        let twins = self.history.twins(&op.identity).iter();
-        twins.filter(|twin| twin.dot != op.dot).any(|twin| !is_within(now, twin.at, REPUBLISH_WITHIN))
+        let twins = self.history.twins(&op.identity).iter().copied();
+        let others = twins.filter(|twin| self.history.dot(*twin) != op.dot);
+        others.map(|twin| self.history.taken_at(twin)).any(|at| !is_within(now, at, REPUBLISH_WITHIN))
     }
 
     /// The write is stored here, and not known to be on enough disks: the broker asks another server, which knows it by its key; a
@@ -104,25 +114,40 @@ impl Replica {
     pub(super) fn publish_again(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let own = self.first_tick.then(|| self.settings.name.clone());
         self.first_tick = false;
-        let suspected = self.peers.newly_suspected(now.monotonic);
+        let mut suspected = self.peers.newly_suspected(now.monotonic);
+        if self.plant.has(Planted::NotPublishedForTheDead) {
+            suspected.clear();
+        }
         for origin in own.into_iter().chain(suspected) {
             let within = i64::try_from(REPUBLISH_AT_START_WITHIN.as_millis()).unwrap_or(i64::MAX);
             let since = UnixMillis(now.unix.0.saturating_sub(within));
-            for op in self.history.shown_since(&origin, since) {
+            for place in self.history.shown_since(&origin, since) {
+                let op = self.history.op(place);
                 self.publish(&op, effects);
             }
         }
     }
 
-    /// An operation is shown from now on whose own server may not be there to publish it: of an earlier boot of this server, or of
-    /// a member that is suspected.
-    pub(super) fn publish_for_the_suspected(&mut self, now: Now, op: &Op, effects: &mut Vec<Effect>) {
-        let origin: &ServerName = &op.dot.origin;
-        let earlier_boot = *origin == self.settings.name && op.dot.boot != self.settings.boot;
-        if (earlier_boot || self.peers.is_suspected(origin))
-            && is_within(now, op.at, REPUBLISH_AT_START_WITHIN)
-        {
-            self.publish(op, effects);
+    /// What `writer` wrote after its first `count` operations is shown from now on, and its server may not be there to publish it:
+    /// an earlier boot of this server, or a member that is suspected.
+    pub(super) fn publish_for_the_suspected(
+        &mut self,
+        now: Now,
+        writer: &Writer,
+        count: u64,
+        effects: &mut Vec<Effect>,
+    ) {
+        let earlier_boot = writer.origin == self.settings.name && writer.boot != self.settings.boot;
+        let is_left = self.plant.has(Planted::NotPublishedForTheDead);
+        if is_left || (!earlier_boot && !self.peers.is_suspected(&writer.origin)) {
+            return;
+        }
+        let newly = self.history.shown_after(writer, count).iter().copied();
+        let recent =
+            newly.filter(|place| is_within(now, self.history.taken_at(*place), REPUBLISH_AT_START_WITHIN));
+        for place in recent.collect::<Vec<_>>() {
+            let op = self.history.op(place);
+            self.publish(&op, effects);
         }
     }
 }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 /// merges without duplicates.
 pub(super) fn sync_reply(history: &History, last_sync: i64) -> Reply {
     let since = UnixMillis(last_sync.saturating_mul(1000));
-    let newest_first = history.visible().rev().filter(|op| op.at >= since);
+    let newest_first = history.newest_since(since).map(|place| history.op(place));
     let mut truncated = false;
     let (mut logins, mut messages) = (Vec::new(), Vec::new());
     for op in within_reply(newest_first, &mut truncated) {
@@ -28,23 +28,23 @@ pub(super) fn sync_reply(history: &History, last_sync: i64) -> Reply {
     }
     logins.reverse();
     messages.reverse();
-    let channels = history.state().channels().map(|(channel, _)| channel.clone()).collect();
+    let channels = history.state().channels().cloned().collect();
     Reply::Sync { logins, channels, messages, truncated }
 }
 
 /// The newest of these (newest first) whose text fits a reply. One that fits no reply hides none of those before it; `left_out` says
 /// so.
-fn within_reply<'a>(
-    newest_first: impl Iterator<Item = &'a Arc<Op>>,
+fn within_reply(
+    newest_first: impl Iterator<Item = Arc<Op>>,
     left_out: &mut bool,
-) -> impl Iterator<Item = &'a Arc<Op>> {
+) -> impl Iterator<Item = Arc<Op>> {
     let bytes = |op: &Arc<Op>| op.text_bytes() + ENTRY_OVERHEAD_BYTES;
     let fit_alone = newest_first.filter(move |op| {
         *left_out |= bytes(op) > REPLY_ENTRIES_BYTES_MAX;
         bytes(op) <= REPLY_ENTRIES_BYTES_MAX
     });
     fit_alone.scan(0, move |total, op| {
-        *total += bytes(op);
+        *total += bytes(&op);
         (*total <= REPLY_ENTRIES_BYTES_MAX).then_some(op)
     })
 }
@@ -57,22 +57,17 @@ pub(super) struct Reader<'a> {
     pub(super) scope: &'a HistoryScope,
     pub(super) shape: HistoryShape,
     pub(super) limit: Option<usize>,
+    /// For a planted bug.
+    pub(super) skips_late: bool,
 }
 
 impl Reader<'_> {
     /// The newest messages that fit the limit and the reply, oldest first, and a cursor that stands after all of them.
     pub(super) fn newest(&self) -> Reply {
-        let state = self.history.state();
-        match self.scope {
-            HistoryScope::Channel(channel) => self.newest_of(state.posts(channel)),
-            HistoryScope::User(user) => self.newest_of(state.direct_messages(user)),
-        }
-    }
-
-    fn newest_of<'a>(&self, messages: impl DoubleEndedIterator<Item = &'a Arc<Op>>) -> Reply {
-        let mut newest_first = messages.rev().peekable();
+        let mut newest_first = self.history.newest_in(self.scope).peekable();
+        let ops = newest_first.by_ref().map(|place| self.history.op(place));
         let mut left_out = false;
-        let mut entries: Vec<HistoryEntry> = within_reply(newest_first.by_ref(), &mut left_out)
+        let mut entries: Vec<HistoryEntry> = within_reply(ops, &mut left_out)
             .take(self.limit.unwrap_or(usize::MAX))
             .filter_map(|op| op.to_history_entry())
             .collect();
@@ -89,7 +84,12 @@ impl Reader<'_> {
     /// What follows for a reader that has `have`, oldest first, as much as fits.
     pub(super) fn after(&self, have: &VersionVector) -> Reply {
         let (mut entries, mut bytes) = (Vec::new(), 0);
+        let covered = || self.history.visible().filter(|op| have.covers(&op.dot));
+        let late = self.skips_late.then(|| covered().map(|op| op.lamport).max()).flatten();
         let page = self.history.page_after(self.scope, have, |op| {
+            if late.is_some_and(|late| op.lamport < late) {
+                return Fit::Never;
+            }
             let Some(entry) = op.to_history_entry() else { return Fit::Never };
             let entry_bytes = history_entry_bytes(&entry, self.encoding);
             if entry_bytes > PAGE_BYTES_MAX {

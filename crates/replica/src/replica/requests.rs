@@ -8,7 +8,9 @@ use super::waiting::{Until, Waiting};
 use super::{Effect, LoginPolicy, Now, Origin, Replica, RequestId};
 use crate::constants::{ABSENCE_WAIT, CURSOR_WAIT, SESSION_WAIT, START_WAIT};
 use crate::cursor::{BadCursor, read_cursor};
+use crate::history::Place;
 use crate::op::{Op, OpKind};
+use crate::planted::Planted;
 use crate::session::{BadCookie, Session};
 use crate::vector::VersionVector;
 use bytes::Bytes;
@@ -61,7 +63,7 @@ enum Verdict {
     /// Refuse, but only after asking the peers: it rests on absence.
     Absent(Refusal),
     /// The same write is shown already.
-    Done(Arc<Op>),
+    Done(Place),
     /// The same write is on its way.
     Undecided(Identity),
     /// A login or a creation of this name is on its way, and decides.
@@ -126,6 +128,7 @@ impl Replica {
     pub(super) fn admit(&mut self, now: Now, mut asked: Asked, effects: &mut Vec<Effect>) {
         if let Caller::Broker { session, last_resort } = &mut asked.client.caller
             && !session.seen().all(|seen| self.history.shows(seen.boot, seen.seq))
+            && !self.plant.has(Planted::SessionNotAwaited)
         {
             if *last_resort {
                 session.written = None;
@@ -184,13 +187,18 @@ impl Replica {
                 }
                 self.answer(now, asked.client, &reply, effects);
             }
-            Verdict::Done(op) => {
+            Verdict::Done(place) => {
+                let op = self.history.op(place);
                 self.publish_for_another(now, &op, effects);
                 self.answer_write(now, asked.client, &op, effects);
             }
             Verdict::Absent(refusal) => {
-                let rounds = if asked.peers_asked { Vec::new() } else { self.request_rounds(now, effects) };
-                if rounds.is_empty() {
+                let is_final = asked.peers_asked || self.plant.has(Planted::AbsenceNotAsked);
+                let rounds = if is_final { Vec::new() } else { self.request_rounds(now, effects) };
+                if rounds.is_empty() && !self.has_caught_up {
+                    // What a server lacks that is still catching up may be there all the same.
+                    self.turn_away(now, asked.client, effects);
+                } else if rounds.is_empty() {
                     self.answer(now, asked.client, &Reply::Refused(refusal), effects);
                 } else {
                     let deadline = now.monotonic + ABSENCE_WAIT;
@@ -235,14 +243,15 @@ impl Replica {
         self.last_appended
     }
 
-    /// Whether a new write is for another server: this one may not write yet, or has too much on its way to disks; or it is about
-    /// to stop or behind the others, and there may be a better one.
+    /// Whether a new write is for another server: this one may not write, or has too much on its way to disks, or its disk hangs; or
+    /// it is about to stop or behind the others, and there may be a better one.
     fn leaves_to_others(&self, now: Now, asked: &Asked) -> bool {
         let another_is_better = match asked.client.caller {
             Caller::Broker { last_resort: false, .. } => self.draining.is_some() || !self.is_current(now),
             Caller::Broker { last_resort: true, .. } | Caller::Direct { .. } => false,
         };
-        another_is_better || !self.may_write(now) || !self.storage.has_room() || !self.unconfirmed.has_room()
+        let has_room = self.storage.has_room() && self.unconfirmed.has_room();
+        another_is_better || !self.may_write(now) || !has_room || self.storage.is_stuck(now)
     }
 
     fn judge(&self, asked: &Asked) -> Verdict {
@@ -275,6 +284,7 @@ impl Replica {
                     scope,
                     shape: *shape,
                     limit: *limit,
+                    skips_late: self.plant.has(Planted::CursorSkipsLate),
                 };
                 let Some(cursor) = cursor else { return Verdict::Answer(reader.newest()) };
                 match read_cursor(&self.settings.cluster_id, scope, cursor) {
@@ -286,8 +296,8 @@ impl Replica {
                     }
                 }
             }
-            Call::Users => Reply::Users(state.users().map(|(user, _)| user.clone()).collect()),
-            Call::Channels => Reply::Channels(state.channels().map(|(channel, _)| channel.clone()).collect()),
+            Call::Users => Reply::Users(state.users().cloned().collect()),
+            Call::Channels => Reply::Channels(state.channels().cloned().collect()),
             Call::Sync { last_sync } => sync_reply(&self.history, *last_sync),
             Call::Subscribe { .. } | Call::Unsubscribe { .. } => Reply::Success(None),
             Call::Heartbeat => Reply::Alive,
@@ -303,8 +313,8 @@ impl Replica {
         if self.is_undecided(&identity) {
             return Verdict::Undecided(identity);
         }
-        if let Some(op) = self.history.standing(&identity) {
-            return Verdict::Done(Arc::clone(op));
+        if let Some(place) = self.history.standing(&identity) {
+            return Verdict::Done(place);
         }
         self.validate(&kind).unwrap_or(Verdict::Append(kind, identity))
     }
@@ -312,7 +322,10 @@ impl Replica {
     /// Whether a write of this identity is on its way: to the disk, to be shown, or to be published by this server.
     pub(super) fn is_undecided(&self, identity: &Identity) -> bool {
         match self.history.standing(identity) {
-            Some(op) => op.dot.boot == self.settings.boot && self.unconfirmed.has(op.dot.seq),
+            Some(place) => {
+                let dot = self.history.dot(place);
+                dot.boot == self.settings.boot && self.unconfirmed.has(dot.seq)
+            }
             None => self.storage.has_identity(identity) || self.history.unshown().has_identity(identity),
         }
     }

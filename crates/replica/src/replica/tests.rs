@@ -1,8 +1,10 @@
 //! Replicas wired by hand: a world without sockets, disks or clocks, in which messages wait in a queue until they are delivered.
 
+mod comparing;
 mod cursors;
 mod durable;
 mod interleaving;
+mod members;
 mod replicating;
 mod serving;
 
@@ -10,7 +12,10 @@ use super::{
     Counters, Durability, Effect, Input, LoginPolicy, Now, Origin, PeerLink, Replica, ReplicaSettings,
     RequestId,
 };
+use crate::archive::MemoryArchive;
 use crate::export;
+use crate::history::{History, HoldError};
+use crate::membership::Membership;
 use crate::op::Op;
 use crate::vector::VersionVector;
 use bytes::Bytes;
@@ -25,11 +30,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const LIMITS: Limits = Limits { bytes: 1 << 20, depth: 16, values: 10_000 };
+/// Two operations or three: others are read from the disk again.
+const RECENT_BYTES_MAX: usize = 800;
 const START: i64 = 1_700_000_000_000;
 
 /// Of a server of a cluster of so many.
 fn member(number: usize, members: usize) -> ReplicaSettings {
-    ReplicaSettings { members: (1..=members).map(name).collect(), ..settings(number) }
+    ReplicaSettings { membership: members_up_to(members), ..settings(number) }
+}
+
+fn members_up_to(members: usize) -> Membership {
+    Membership::from((1..=members).map(name).collect::<Vec<_>>())
 }
 
 fn name(number: usize) -> ServerName {
@@ -41,7 +52,7 @@ fn settings(number: usize) -> ReplicaSettings {
     ReplicaSettings {
         name: name(number),
         boot: Boot(number as u64 * 11),
-        members: vec![name(number)],
+        membership: vec![name(number)].into(),
         durability: Durability::Majority,
         write_deadline: Duration::from_secs(3),
         login_policy: LoginPolicy::Idempotent,
@@ -70,6 +81,7 @@ enum Outcome {
 
 struct Host {
     replica: Replica,
+    archive: MemoryArchive,
     disk: Disk,
     /// Batches that wait for the disk.
     batches: VecDeque<(u64, Vec<Arc<Op>>, Option<VersionVector>)>,
@@ -84,9 +96,21 @@ struct Host {
 }
 
 impl Host {
-    fn new(replica: Replica) -> Self {
-        Self {
+    /// Starts from what is on a disk.
+    fn start(
+        settings: ReplicaSettings,
+        stored: impl IntoIterator<Item = Op>,
+        lamport_floor: Lamport,
+        shown: &VersionVector,
+        now: Now,
+    ) -> Result<Self, HoldError> {
+        let archive = MemoryArchive::default();
+        archive.add(stored.into_iter().map(Arc::new));
+        let history = History::of_archive(&archive, RECENT_BYTES_MAX, shown)?;
+        let replica = Replica::open(settings, history, lamport_floor, now).unwrap();
+        Ok(Self {
             replica,
+            archive,
             disk: Disk::Works,
             batches: VecDeque::new(),
             batch_sizes: Vec::new(),
@@ -95,7 +119,12 @@ impl Host {
             outcomes: BTreeMap::new(),
             publications: Vec::new(),
             order: Vec::new(),
-        }
+        })
+    }
+
+    /// Starts without a history.
+    fn new(settings: ReplicaSettings, now: Now) -> Self {
+        Self::start(settings, [], Lamport::default(), &VersionVector::default(), now).unwrap()
     }
 
     fn exports(&self) -> [String; 4] {
@@ -108,11 +137,6 @@ impl Host {
         export::server_data(history, server_data).unwrap();
         files.map(|file| String::from_utf8(file).unwrap())
     }
-}
-
-/// A replica without a history.
-fn open(settings: ReplicaSettings, now: Now) -> Replica {
-    Replica::open(settings, [], Lamport::default(), &VersionVector::default(), now).unwrap()
 }
 
 struct World {
@@ -144,7 +168,7 @@ impl World {
 
     fn of(settings: impl Iterator<Item = ReplicaSettings>) -> Self {
         let now = Now { monotonic: Duration::from_secs(5), unix: UnixMillis(START) };
-        let hosts = settings.map(|settings| Host::new(open(settings, now))).collect();
+        let hosts = settings.map(|settings| Host::new(settings, now)).collect();
         let mut world = Self { now, hosts, messages: VecDeque::new(), cut: Vec::new(), last_request: 0 };
         world.pass(0);
         world
@@ -257,6 +281,7 @@ impl World {
         if host.disk == Disk::Full {
             return self.input(at, Input::StorageFull { batch });
         }
+        host.archive.add(ops.iter().cloned());
         host.stored.extend(ops);
         if let Some(shown) = shown {
             host.stored_shown = shown;

@@ -15,7 +15,8 @@ impl Checker {
         let mut texts: BTreeMap<&str, u32> = BTreeMap::new();
         let mut identities: BTreeSet<Identity> = BTreeSet::new();
         let mut twice = None;
-        for op in history.visible() {
+        let visible: Vec<_> = history.visible().collect();
+        for op in &visible {
             if let OpKind::Publish { message, .. } | OpKind::Message { message, .. } = &op.kind {
                 *texts.entry(message).or_default() += 1;
             }

@@ -125,7 +125,7 @@ impl World {
                 }
                 let Ok(name) = ChannelName::new(channel) else { continue };
                 let Some(replica) = self.servers.first().and_then(Server::replica) else { continue };
-                let missed = replica.history().state().posts(&name).find_map(|op| match &op.kind {
+                let missed = replica.history().posts(&name).find_map(|op| match &op.kind {
                     OpKind::Publish { message, .. } if !walk.texts.contains(message) => Some(message.clone()),
                     _ => None,
                 });

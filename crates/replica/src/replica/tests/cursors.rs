@@ -88,6 +88,57 @@ fn a_cursor_ahead_of_a_server_is_waited_for_and_then_refused() {
     assert_eq!(texts(&history(&mut world, 2, Some(&ahead), 9)), [""; 0]);
 }
 
+/// The channel and a post in it by each of so many boots of three servers.
+fn posts_of_boots(boots: u64) -> Vec<Op> {
+    let channel = || ChannelName::new("geral").unwrap();
+    let op = |boot: u64| Op {
+        dot: Dot {
+            origin: name(1 + usize::try_from(boot % 3).unwrap()),
+            boot: Boot(u64::MAX - boot),
+            seq: 1,
+        },
+        lamport: Lamport::new(boot + 1).unwrap(),
+        identity: Identity(u128::from(boot).to_be_bytes()),
+        at: UnixMillis(START),
+        kind: match boot {
+            0 => OpKind::CreateChannel { channel: channel() },
+            _ => OpKind::Publish {
+                user: UserName::new("ana").unwrap(),
+                channel: channel(),
+                message: boot.to_string(),
+                sent: None,
+            },
+        },
+    };
+    (0..=boots).map(op).collect()
+}
+
+/// A server that shows all these.
+fn after_restarts(boots: u64, now: Now) -> Host {
+    let ops = posts_of_boots(boots);
+    let shown = History::from_operations(ops.clone()).unwrap().shown().clone();
+    Host::start(settings(1), ops, Lamport::default(), &shown, now).unwrap()
+}
+
+#[test]
+fn a_cursor_stays_under_16_kib_after_a_thousand_restarts_that_wrote_and_never_exceeds_64() {
+    for (boots, bytes_max) in [(1_000, 16 << 10), (5_000, 64 << 10)] {
+        let mut world = World::apart(1);
+        world.hosts[0] = after_restarts(boots, world.now);
+        // As text, which is how it is written in JSON.
+        let at = cursor(&history(&mut world, 0, None, 9));
+        assert!(at.len().div_ceil(3) * 4 < bytes_max, "{} bytes after {boots} restarts", at.len());
+        post(&mut world, 0, "depois");
+        let reply = history(&mut world, 0, Some(&at), 9);
+        assert_eq!(texts(&reply), ["depois"]);
+    }
+    // Beyond, there is none: a reader begins anew with the newest.
+    let mut world = World::apart(1);
+    world.hosts[0] = after_restarts(10_000, world.now);
+    let reply = history(&mut world, 0, None, 9);
+    assert_eq!((field(&reply, "papo_cursor"), texts(&reply).len()), (None, 9));
+}
+
 #[test]
 fn a_cursor_of_another_channel_is_invalid() {
     let mut world = World::cluster(3);
@@ -140,7 +191,11 @@ proptest! {
         steps in prop::collection::vec((any::<bool>(), [0..12_u64, 0..12, 0..12], 1..5_usize), 0..20),
     ) {
         let scope = HistoryScope::Channel(ChannelName::new("geral").unwrap());
-        let mut servers = [0, 1].map(|_| History::restore(ops.iter().cloned(), &VersionVector::default()).unwrap());
+        let mut servers = [0, 1].map(|_| {
+            let archive = MemoryArchive::default();
+            archive.add(ops.iter().cloned().map(Arc::new));
+            History::of_archive(&archive, RECENT_BYTES_MAX, &VersionVector::default()).unwrap()
+        });
         let (mut have, mut read) = (VersionVector::default(), Vec::new());
         let mut walk = |history: &History, have: &mut VersionVector, limit: usize| {
             let mut given = 0;
@@ -163,7 +218,7 @@ proptest! {
         }
         servers[0].show_all(&first([99; 3]));
         while walk(&servers[0], &mut have, 2) {}
-        let mut expected: Vec<Identity> = servers[0].state().posts(&ChannelName::new("geral").unwrap()).map(|op| op.identity).collect();
+        let mut expected: Vec<Identity> = servers[0].posts(&ChannelName::new("geral").unwrap()).map(|op| op.identity).collect();
         read.sort_unstable();
         expected.sort_unstable();
         prop_assert_eq!(read, expected);

@@ -134,8 +134,7 @@ impl Chaos {
         let stored: Vec<Op> = dead.stored.iter().map(|op| op.as_ref().clone()).collect();
         let settings = ReplicaSettings { boot: Boot(self.boots), ..member(host + 1, 3) };
         let floor = dead.replica.lamport();
-        let replica = Replica::open(settings, stored, floor, &dead.stored_shown, self.world.now).unwrap();
-        let mut next = Host::new(replica);
+        let mut next = Host::start(settings, stored, floor, &dead.stored_shown, self.world.now).unwrap();
         next.stored = std::mem::take(&mut dead.stored);
         next.stored_shown = dead.stored_shown.clone();
         next.outcomes = std::mem::take(&mut dead.outcomes);

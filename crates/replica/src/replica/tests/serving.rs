@@ -104,7 +104,7 @@ fn c02_a_repeated_login_is_a_success_unless_names_are_unique() {
     assert_eq!(world.hosts[0].stored.len(), 2, "i02: every login is stored");
 
     let unique = ReplicaSettings { login_policy: LoginPolicy::Unique, ..settings(1) };
-    world.hosts[0] = Host::new(open(unique, world.now));
+    world.hosts[0] = Host::new(unique, world.now);
     world.hosts[0].disk = Disk::Stalls;
     let ids =
         [1, 2].map(|id| world.send_from(0, direct(70 + u64::from(id)), request_with_id("login", &ana, id)));
@@ -249,6 +249,30 @@ fn what_collected_behind_a_refused_batch_is_given_up_with_it() {
 }
 
 #[test]
+fn while_the_disk_hangs_reads_go_on_and_new_writes_go_elsewhere() {
+    let mut world = World::apart(1);
+    world.ask(0, "channel", GERAL);
+    world.hosts[0].disk = Disk::Stalls;
+    let hangs = world.send_from(0, broker(1, &Cookie::default()), request("publish", OI, 0));
+    world.pass(1_900);
+    let soon = world.send_from(0, broker(2, &Cookie::default()), request("publish", OI, 0));
+    world.pass(200);
+    let late = world.send_from(0, broker(3, &Cookie::default()), request("publish", OI, 0));
+    let read = world.send_from(0, broker(4, &Cookie::default()), request("history", GERAL, 0));
+    world.run();
+    assert_eq!(
+        (world.outcome(0, hangs), world.outcome(0, soon)),
+        (None, None),
+        "they may be on disk any moment"
+    );
+    assert_eq!(world.outcome(0, late), Some(&Outcome::Elsewhere));
+    assert_eq!(world.read(0, read).failure, None);
+    world.hosts[0].disk = Disk::Works;
+    world.run();
+    assert_eq!(world.ask(0, "publish", OI).failure, None, "a disk that works again is used again");
+}
+
+#[test]
 fn a_draining_server_reads_on_and_leaves_the_brokers_writes_to_others() {
     let mut world = World::apart(1);
     world.ask(0, "channel", GERAL);
@@ -274,15 +298,14 @@ fn i03_a_restart_goes_on_from_what_is_stored_and_never_goes_back() {
     let shown = world.hosts[0].replica.history().shown().clone();
     let floor = Lamport::new(5_000).unwrap();
     let next_boot = ReplicaSettings { boot: Boot(12), ..settings(1) };
-    world.hosts[0] =
-        Host::new(Replica::open(next_boot.clone(), stored.clone(), floor, &shown, world.now).unwrap());
+    world.hosts[0] = Host::start(next_boot.clone(), stored.clone(), floor, &shown, world.now).unwrap();
     assert_eq!(world.hosts[0].exports(), exports);
     world.ask(0, "publish", OI);
     assert_eq!(world.hosts[0].stored[0].dot.seq, 1);
     assert!(world.hosts[0].stored[0].lamport > floor);
 
     stored.retain(|op| op.dot.seq != 1);
-    let error = Replica::open(next_boot, stored, floor, &shown, world.now).unwrap_err();
+    let error = Host::start(next_boot, stored, floor, &shown, world.now).map(drop).unwrap_err();
     assert_eq!(error.to_string(), "operation 1 of server-1 in boot 000000000000000b is missing");
 }
 

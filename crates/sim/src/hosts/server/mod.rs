@@ -15,8 +15,8 @@ use papo_protocol::reply::Compat;
 use papo_protocol::worker_link::{FromWorker, ToWorker};
 use papo_protocol::{Boot, Identity, RequestKey, ServerName, Value};
 use papo_replica::{
-    Durability, Effect, Input, LoginPolicy, Op, Origin, PeerLink, Replica, ReplicaSettings, RequestId,
-    VersionVector,
+    Durability, Effect, History, Input, LoginPolicy, MemoryArchive, Op, Origin, PeerLink, Replica,
+    ReplicaSettings, RequestId, VersionVector,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -34,6 +34,8 @@ const DRAIN_MAX: Micros = 10 * SECOND;
 const UNSYNCED: Micros = 800 * MILLISECOND;
 /// How long the planted bug keeps publications back.
 const KEPT_BACK: Micros = 300 * MILLISECOND;
+/// Operations that a mind keeps whole: a handful, so that it reads the others again as after a long life.
+const RECENT_BYTES_MAX: usize = 4000;
 /// Requests that may wait in a replica, for peers or for disks (its own bounds).
 const WAITING_MAX: usize = 1024 + 16_384;
 
@@ -65,6 +67,8 @@ struct Write {
 #[derive(Debug)]
 struct Running {
     replica: Replica,
+    /// What the mind was told is stored.
+    archive: MemoryArchive,
     links: BTreeMap<ConnectionId, Link>,
     pending: BTreeMap<RequestId, Route>,
     last_request: u64,
@@ -148,7 +152,7 @@ impl Server {
         let settings = ReplicaSettings {
             name,
             boot,
-            members: self.members.clone(),
+            membership: self.members.clone().into(),
             durability: self.durability,
             write_deadline: WRITE_DEADLINE,
             login_policy: self.login_policy,
@@ -173,10 +177,24 @@ impl Server {
         if !ops.is_empty() {
             shared.count("server_started_with_history");
         }
-        match Replica::open(settings, ops, ceiling, &shown, shared.clock(self.node)) {
-            Ok(replica) => {
+        let archive = MemoryArchive::default();
+        archive.add(ops.into_iter().map(Arc::new));
+        let opened =
+            History::of_archive(&archive, RECENT_BYTES_MAX, &shown).map_err(|error| error.to_string());
+        let opened = opened.and_then(|history| {
+            let replica = Replica::open(settings, history, ceiling, shared.clock(self.node));
+            replica.map_err(|error| error.to_string())
+        });
+        match opened {
+            #[cfg_attr(not(feature = "planted-bugs"), expect(unused_mut, reason = "nothing is planted"))]
+            Ok(mut replica) => {
+                #[cfg(feature = "planted-bugs")]
+                if let Some(bug) = shared.bug.and_then(Bug::inside) {
+                    replica.plant(bug);
+                }
                 self.running = Some(Running {
                     replica,
+                    archive,
                     links: BTreeMap::new(),
                     pending: BTreeMap::new(),
                     last_request: 0,
@@ -388,6 +406,7 @@ impl Server {
         }
         running.release(shared, self.node);
         let (batch, write) = running.writing.take_if(|(number, _)| *number == batch)?;
+        let stored = write.ops.clone();
         let volume = shared.volumes.get_mut(self.node.number)?;
         let fails = std::mem::take(&mut volume.fails_next);
         let full = volume.is_full();
@@ -408,6 +427,7 @@ impl Server {
             shared.count("disk_refused_batch");
             Input::StorageFull { batch }
         } else {
+            running.archive.add(stored);
             Input::Stored { batch }
         };
         self.handle(shared, input);
