@@ -4,7 +4,7 @@
 export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/papo/target
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint fuzz bench bench-zmq bench-history clean images cluster cluster-down install
+.PHONY: help run build test lint fuzz bench bench-zmq bench-publish bench-history clean images cluster cluster-down install
 
 help: ## This list.
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -45,6 +45,11 @@ bench: build ## Figures of this machine: start, memory, requests a second.
 bench-zmq: build ## papo's broker and proxy beside libzmq's own proxy: speed, processor time, memory.
 	@cargo build --release --package papo-bench-load
 	@PAPO_BIN="$(CARGO_TARGET_DIR)/release/papo" PAPO_BENCH_LOAD="$(CARGO_TARGET_DIR)/release/papo-bench-load" bench/zmq
+
+bench-publish: build ## papo's posts beside NATS JetStream, and how soon every server shows a post (row H13).
+	@hack/deps bench
+	@cargo build --release --package papo-bench-load
+	@PAPO_BIN="$(CARGO_TARGET_DIR)/release/papo" PAPO_BENCH_LOAD="$(CARGO_TARGET_DIR)/release/papo-bench-load" bench/publish
 
 bench-history: build ## A million operations: start, memory, pages of 100, and newcomers that catch up.
 	@PAPO_BIN="$(CARGO_TARGET_DIR)/release/papo" bench/history

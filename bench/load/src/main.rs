@@ -1,17 +1,20 @@
-//! Load for a broker or a proxy, whoever wrote it: REQ clients and REP workers, a publisher and its subscribers, idle subscribers.
+//! Load for a broker or a proxy, whoever wrote it: REQ clients and REP workers, a publisher and its subscribers, idle subscribers; and
+//! for a whole papo: posts, and how long until every server shows them.
 //!
 //! It speaks ZMTP on plain TCP in one thread that polls, so that on a small machine the process under test is what is measured and
-//! not the load. What it finds goes to standard output as JSON, a line each. `bench/zmq` runs it.
+//! not the load. What it finds goes to standard output as JSON, a line each. `bench/zmq` and `bench/publish` run it.
 
 mod book;
 mod cpu;
 mod histogram;
 mod idle;
 mod link;
+mod papo;
 mod publication;
 mod pubsub;
 mod report;
 mod requests;
+mod shown;
 mod span;
 #[cfg(test)]
 mod tests;
@@ -25,6 +28,7 @@ use crate::workers::Workers;
 use clap::{Args, Parser, Subcommand};
 use mio::{Events, Poll};
 use pubsub::{Pace, Sides};
+use requests::What;
 use span::Plan;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -63,6 +67,28 @@ enum Command {
         /// How many sockets
         #[arg(long, default_value_t = 64)]
         clients: usize,
+        #[command(flatten)]
+        load: Load,
+    },
+    /// REQ clients that post to a papo; its channel `bench` must be there
+    Posts {
+        /// A broker, or a server
+        #[arg(long)]
+        connect: SocketAddr,
+        /// How many sockets
+        #[arg(long, default_value_t = 64)]
+        clients: usize,
+        #[command(flatten)]
+        load: Load,
+    },
+    /// How long after a post is acknowledged every server shows it; papo's channel `bench-probe` must be there
+    Shown {
+        /// A broker, which takes the posts
+        #[arg(long)]
+        connect: SocketAddr,
+        /// Each server's own REP
+        #[arg(long = "server", required = true)]
+        servers: Vec<SocketAddr>,
         #[command(flatten)]
         load: Load,
     },
@@ -108,16 +134,16 @@ struct Load {
     /// Seconds before
     #[arg(long, default_value_t = 0.5)]
     warmup: f64,
-    /// The process under test, whose processor time is measured
-    #[arg(long)]
-    pid: Option<u32>,
+    /// The process under test, whose processor time is measured; of several the sum
+    #[arg(long = "pid")]
+    pids: Vec<u32>,
 }
 
 impl Load {
     fn plan(&self) -> anyhow::Result<Plan> {
         let warmup = Duration::try_from_secs_f64(self.warmup)?;
         let measured = Duration::try_from_secs_f64(self.seconds)?;
-        Ok(Plan { warmup, measured, drain: DRAIN, pid: self.pid })
+        Ok(Plan { warmup, measured, drain: DRAIN, pids: self.pids.clone() })
     }
 }
 
@@ -129,7 +155,13 @@ fn main() -> anyhow::Result<()> {
             workers.serve()
         }
         Command::Requests { connect, clients, load } => {
-            report::line(&requests::run(connect, clients, load.bytes, load.plan()?)?)
+            report::line(&requests::run(connect, clients, What::Echo, load.bytes, load.plan()?)?)
+        }
+        Command::Posts { connect, clients, load } => {
+            report::line(&requests::run(connect, clients, What::Posts, load.bytes, load.plan()?)?)
+        }
+        Command::Shown { connect, servers, load } => {
+            report::line(&shown::run(connect, &servers, load.bytes, load.plan()?)?)
         }
         Command::Pubsub { publish, subscribe, subscribers, window, rate, load } => {
             let pace = rate.map_or(Pace::Window(window), Pace::Rate);

@@ -54,22 +54,23 @@ pub fn run(
     let mut load = PubSub::connect(sides, subscribers, bytes)?;
     load.probe()?;
     let mut drive = Drive::start(pace, &load)?;
+    let drain = plan.drain;
     let mut span = Span::begin(plan, Instant::now());
-    let (seconds, cpu) = loop {
+    let over = loop {
         load.publisher.send(drive.due(&load)?)?;
         load.turn(POLL, span.is_measuring())?;
         if let Some(over) = span.on_time(Instant::now())? {
             break over;
         }
     };
-    let until = Instant::now() + plan.drain;
+    let until = Instant::now() + drain;
     while load.slowest() < load.publisher.sent && Instant::now() < until {
         load.turn(POLL, false)?;
     }
     for subscriber in &load.subscribers {
         subscriber.book.close(load.publisher.sent, &mut load.faults);
     }
-    Ok(Measured::new(&load.latencies, seconds, cpu, load.faults))
+    Ok(Measured::new(&load.latencies, over, load.faults))
 }
 
 struct PubSub {

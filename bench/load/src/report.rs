@@ -1,6 +1,7 @@
 //! What goes to standard output: one line of JSON each, so that whoever started the load can follow it.
 
 use crate::histogram::Histogram;
+use crate::span::Over;
 use serde::Serialize;
 use std::io::Write as _;
 use std::time::Duration;
@@ -23,8 +24,12 @@ pub struct Measured {
     pub p99_us: Option<f64>,
     /// How many there were.
     pub count: u64,
-    /// Processor time of the process `--pid` for each, in microseconds.
+    /// The longest of all, in microseconds.
+    pub max_us: Option<f64>,
+    /// Processor time of the processes `--pid` for each, in microseconds.
     pub cpu_us: Option<f64>,
+    /// What this load used itself for each, in microseconds.
+    pub own_cpu_us: f64,
     /// Seconds measured.
     pub seconds: f64,
     /// Everything that should not be.
@@ -46,17 +51,20 @@ pub struct Faults {
 }
 
 impl Measured {
-    /// From what was counted in the time measured; `cpu` is what `--pid` used in it.
+    /// From what was counted in the time measured.
     #[allow(clippy::cast_precision_loss)]
-    pub fn new(latencies: &Histogram, seconds: Duration, cpu: Option<Duration>, faults: Faults) -> Self {
+    pub fn new(latencies: &Histogram, over: Over, faults: Faults) -> Self {
         let count = latencies.total();
+        let each = |cpu: Duration| cpu.as_secs_f64() * 1e6 / count.max(1) as f64;
         Self {
-            per_second: count as f64 / seconds.as_secs_f64(),
+            per_second: count as f64 / over.measured.as_secs_f64(),
             p50_us: latencies.percentile_microseconds(50),
             p99_us: latencies.percentile_microseconds(99),
+            max_us: latencies.percentile_microseconds(100),
             count,
-            cpu_us: cpu.map(|cpu| cpu.as_secs_f64() * 1e6 / count.max(1) as f64),
-            seconds: seconds.as_secs_f64(),
+            cpu_us: over.cpu.map(each),
+            own_cpu_us: each(over.own_cpu),
+            seconds: over.measured.as_secs_f64(),
             faults,
         }
     }

@@ -1,7 +1,10 @@
 //! REQ clients: each sends, waits for the reply to just this request, and sends again.
+//!
+//! What they say is either nothing that anybody understands, which is to come back as it went, or a post to a channel of papo's.
 
 use crate::histogram::Histogram;
 use crate::link::{Link, Scratch};
+use crate::papo;
 use crate::report::{Faults, Measured};
 use crate::span::{Plan, Span};
 use crate::{FIRST_ANSWER, POLL};
@@ -14,13 +17,22 @@ use std::time::Instant;
 
 /// Least length of a body: the client's number and the request's.
 const BODY_BYTES_MIN: usize = 16;
+/// Of a post's number.
+const NUMBER_DIGITS: usize = 16;
 
 /// Runs so many clients.
 ///
 /// # Errors
 /// When a connection cannot be had or is lost, or a client gets no first reply.
-pub fn run(address: SocketAddr, clients: usize, bytes: usize, plan: Plan) -> anyhow::Result<Measured> {
-    let mut load = Clients::connect(address, clients, bytes)?;
+pub fn run(
+    address: SocketAddr,
+    clients: usize,
+    what: What,
+    bytes: usize,
+    plan: Plan,
+) -> anyhow::Result<Measured> {
+    let drain = plan.drain;
+    let mut load = Clients::connect(address, clients, what, bytes)?;
     let begun = Instant::now();
     load.send_first()?;
     while load.silent > 0 {
@@ -30,18 +42,27 @@ pub fn run(address: SocketAddr, clients: usize, bytes: usize, plan: Plan) -> any
         }
     }
     let mut span = Span::begin(plan, Instant::now());
-    let (seconds, cpu) = loop {
+    let over = loop {
         load.turn(AfterReply::SendNext { measured: span.is_measuring() })?;
         if let Some(over) = span.on_time(Instant::now())? {
             break over;
         }
     };
-    let until = Instant::now() + plan.drain;
+    let until = Instant::now() + drain;
     while load.under_way > 0 && Instant::now() < until {
         load.turn(AfterReply::Rest)?;
     }
     load.faults.lost = u64::try_from(load.under_way)?;
-    Ok(Measured::new(&load.latencies, seconds, cpu, load.faults))
+    Ok(Measured::new(&load.latencies, over, load.faults))
+}
+
+/// What clients send, and what they want for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum What {
+    /// Bytes that are to come back.
+    Echo,
+    /// Posts that papo is to acknowledge.
+    Posts,
 }
 
 /// What a client does that got its reply.
@@ -75,12 +96,12 @@ struct Client {
 }
 
 impl Clients {
-    fn connect(address: SocketAddr, clients: usize, bytes: usize) -> anyhow::Result<Self> {
+    fn connect(address: SocketAddr, clients: usize, what: What, bytes: usize) -> anyhow::Result<Self> {
         let poll = Poll::new()?;
         let mut all = Vec::with_capacity(clients);
         for token in 0..clients {
             let link = Link::connect(address, SocketType::Req, poll.registry(), token)?;
-            let request = Request::new(u64::try_from(token)?, bytes);
+            let request = Request::new(what, u64::try_from(token)?, bytes);
             all.push(Client { link, request, answered: 0, sent: None });
         }
         Ok(Self {
@@ -114,7 +135,7 @@ impl Clients {
             link.receive(&mut self.scratch, |message, outgoing| {
                 let now = Instant::now();
                 let expected =
-                    message.frames == 2 && message.first.is_empty() && message.body == request.body();
+                    message.frames == 2 && message.first.is_empty() && request.is_answered_by(message.body);
                 let Some(since) = sent.take_if(|_| expected) else {
                     self.faults.wrong += 1;
                     return;
@@ -137,26 +158,53 @@ impl Clients {
     }
 }
 
-/// One client's request, `["", client's number, request's number, filler]` in wire form; only the request's number changes.
+/// One client's request in wire form, with an empty frame before it; only its number changes.
 struct Request {
+    what: What,
     wire: Vec<u8>,
     body_at: usize,
+    number_at: usize,
 }
 
 impl Request {
-    fn new(client: u64, bytes: usize) -> Self {
-        let mut body = client.to_be_bytes().to_vec();
-        body.resize(BODY_BYTES_MIN, 0);
-        body.resize(bytes.max(BODY_BYTES_MIN), b'.');
+    fn new(what: What, client: u64, bytes: usize) -> Self {
+        let (body, number_in_body) = match what {
+            // Its own number, the request's, filler.
+            What::Echo => {
+                let mut body = client.to_be_bytes().to_vec();
+                body.resize(BODY_BYTES_MIN, 0);
+                body.resize(bytes.max(BODY_BYTES_MIN), b'.');
+                (body, size_of::<u64>())
+            }
+            // The text ends with the number.
+            What::Posts => {
+                let text = ".".repeat(bytes.saturating_sub(NUMBER_DIGITS)) + &digits(0);
+                let body = papo::publish(&format!("client-{client}"), papo::CHANNEL, &text);
+                let number_at = body.len() - NUMBER_DIGITS;
+                (body, number_at)
+            }
+        };
         let body_bytes = body.len();
         let wire = Encoded::new(&[Bytes::new(), Bytes::from(body)]).into_bytes().to_vec();
-        Self { body_at: wire.len() - body_bytes, wire }
+        let body_at = wire.len() - body_bytes;
+        Self { what, body_at, number_at: body_at + number_in_body, wire }
     }
 
     fn set_number(&mut self, number: u64) {
-        let number_at = self.body_at + size_of::<u64>();
-        if let Some(place) = self.wire.get_mut(number_at..).and_then(<[u8]>::first_chunk_mut) {
-            *place = number.to_be_bytes();
+        let number = match self.what {
+            What::Echo => number.to_be_bytes().to_vec(),
+            What::Posts => digits(number).into_bytes(),
+        };
+        if let Some(place) = self.wire.get_mut(self.number_at..).and_then(|rest| rest.get_mut(..number.len()))
+        {
+            place.copy_from_slice(&number);
+        }
+    }
+
+    fn is_answered_by(&self, reply: &[u8]) -> bool {
+        match self.what {
+            What::Echo => reply == self.body(),
+            What::Posts => papo::is_posted(reply),
         }
     }
 
@@ -165,20 +213,30 @@ impl Request {
     }
 }
 
+fn digits(number: u64) -> String {
+    format!("{number:0NUMBER_DIGITS$x}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn no_two_requests_are_the_same() {
-        for bytes in [0, 200, 300] {
-            let (mut first, second) = (Request::new(1, bytes), Request::new(2, bytes));
-            assert_eq!(first.body().len(), bytes.max(BODY_BYTES_MIN));
-            assert_ne!(first.wire, second.wire);
-            let before = first.wire.clone();
-            first.set_number(7);
-            assert_ne!(first.wire, before);
-            assert_eq!(first.wire.len(), before.len());
+        for what in [What::Echo, What::Posts] {
+            for bytes in [0, 200, 300] {
+                let (mut first, second) = (Request::new(what, 1, bytes), Request::new(what, 2, bytes));
+                assert_ne!(first.wire, second.wire);
+                let before = first.wire.clone();
+                first.set_number(7);
+                assert_ne!(first.wire, before);
+                assert_eq!(first.wire.len(), before.len());
+            }
         }
+        assert_eq!(Request::new(What::Echo, 1, 300).body().len(), 300);
+        let mut post = Request::new(What::Posts, 1, 200);
+        post.set_number(0xabc);
+        let text = ".".repeat(184) + "0000000000000abc";
+        assert_eq!(post.body(), papo::publish("client-1", papo::CHANNEL, &text));
     }
 }

@@ -4,7 +4,7 @@ use crate::cpu;
 use std::time::{Duration, Instant};
 
 /// When to measure, and whom.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Plan {
     /// Between the first answer to everybody and the measuring.
     pub warmup: Duration,
@@ -12,17 +12,25 @@ pub struct Plan {
     pub measured: Duration,
     /// What is under way at the end may take so long; what takes longer is lost.
     pub drain: Duration,
-    /// The process whose processor time counts.
-    pub pid: Option<u32>,
+    /// The processes whose processor time counts, added up; none when nobody asks.
+    pub pids: Vec<u32>,
 }
 
-/// How long was really measured, and the processor time that the process used in it.
-pub type Over = (Duration, Option<Duration>);
+/// What there is to know when the time is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Over {
+    /// How long was really measured.
+    pub measured: Duration,
+    /// The processor time that the processes used in it.
+    pub cpu: Option<Duration>,
+    /// What this load used itself.
+    pub own_cpu: Duration,
+}
 
 #[derive(Debug, Clone, Copy)]
 enum Stage {
     Warming { until: Instant },
-    Measuring { since: Instant, cpu: Option<Duration> },
+    Measuring { since: Instant, cpu: Duration, own_cpu: Duration },
 }
 
 /// One run's time.
@@ -35,7 +43,7 @@ pub struct Span {
 impl Span {
     /// Begins the warm-up: everybody has been answered.
     pub fn begin(plan: Plan, now: Instant) -> Self {
-        Self { plan, stage: Stage::Warming { until: now + plan.warmup } }
+        Self { stage: Stage::Warming { until: now + plan.warmup }, plan }
     }
 
     /// Looks at the clock; gives what there is to know when the time is over.
@@ -45,17 +53,22 @@ impl Span {
     pub fn on_time(&mut self, now: Instant) -> anyhow::Result<Option<Over>> {
         match self.stage {
             Stage::Warming { until } if now >= until => {
-                let cpu = self.plan.pid.map(cpu::time_of).transpose()?;
-                self.stage = Stage::Measuring { since: now, cpu };
+                let (cpu, own_cpu) = (self.cpu()?, cpu::time_of(std::process::id())?);
+                self.stage = Stage::Measuring { since: now, cpu, own_cpu };
             }
-            Stage::Measuring { since, cpu } if now >= since + self.plan.measured => {
-                let used = self.plan.pid.map(cpu::time_of).transpose()?;
-                let cpu = used.zip(cpu).map(|(after, before)| after.saturating_sub(before));
-                return Ok(Some((now - since, cpu)));
+            Stage::Measuring { since, cpu, own_cpu } if now >= since + self.plan.measured => {
+                let used = self.cpu()?.saturating_sub(cpu);
+                let own_cpu = cpu::time_of(std::process::id())?.saturating_sub(own_cpu);
+                let cpu = (!self.plan.pids.is_empty()).then_some(used);
+                return Ok(Some(Over { measured: now - since, cpu, own_cpu }));
             }
             Stage::Warming { .. } | Stage::Measuring { .. } => {}
         }
         Ok(None)
+    }
+
+    fn cpu(&self) -> anyhow::Result<Duration> {
+        self.plan.pids.iter().map(|pid| cpu::time_of(*pid)).sum()
     }
 
     /// Whether what arrives now counts.
@@ -72,7 +85,7 @@ mod tests {
     fn only_what_comes_between_warm_up_and_end_counts() {
         let seconds = Duration::from_secs;
         let begun = Instant::now();
-        let plan = Plan { warmup: seconds(1), measured: seconds(3), drain: seconds(1), pid: None };
+        let plan = Plan { warmup: seconds(1), measured: seconds(3), drain: seconds(1), pids: Vec::new() };
         let mut span = Span::begin(plan, begun);
         assert_eq!(span.on_time(begun).unwrap(), None);
         assert!(!span.is_measuring());
@@ -80,6 +93,7 @@ mod tests {
         assert_eq!(span.on_time(begun + seconds(2)).unwrap(), None);
         assert!(span.is_measuring());
         assert_eq!(span.on_time(begun + seconds(4)).unwrap(), None);
-        assert_eq!(span.on_time(begun + seconds(6)).unwrap(), Some((seconds(4), None)));
+        let over = span.on_time(begun + seconds(6)).unwrap().unwrap();
+        assert_eq!((over.measured, over.cpu), (seconds(4), None));
     }
 }

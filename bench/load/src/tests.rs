@@ -4,7 +4,7 @@ use crate::cpu::tests::Busy;
 use crate::link::shake_hands;
 use crate::pubsub::{self, Pace, Sides};
 use crate::report::Faults;
-use crate::requests;
+use crate::requests::{self, What};
 use crate::span::Plan;
 use crate::wire::{Piece, next_piece};
 use crate::workers::Workers;
@@ -99,12 +99,12 @@ fn plan() -> Plan {
         warmup: Duration::from_millis(50),
         measured: Duration::from_millis(300),
         drain: Duration::from_millis(500),
-        pid: None,
+        pids: Vec::new(),
     }
 }
 
 fn faults_of_requests(fate: Fate) -> Faults {
-    requests::run(echo(fate), 3, 200, plan()).unwrap().faults
+    requests::run(echo(fate), 3, What::Echo, 200, plan()).unwrap().faults
 }
 
 fn faults_of_publications(fate: Fate) -> Faults {
@@ -114,8 +114,8 @@ fn faults_of_publications(fate: Fate) -> Faults {
 #[test]
 fn requests_are_answered_and_measured() {
     let process = Busy::start();
-    let plan = Plan { pid: Some(process.pid()), ..plan() };
-    let measured = requests::run(echo(honest), 3, 200, plan).unwrap();
+    let plan = Plan { pids: vec![process.pid()], ..plan() };
+    let measured = requests::run(echo(honest), 3, What::Echo, 200, plan).unwrap();
     assert_eq!(measured.faults, Faults::default());
     assert!(measured.count > 0 && measured.seconds >= 0.3, "{measured:?}");
     assert!(measured.p50_us <= measured.p99_us && measured.p50_us > Some(0.0), "{measured:?}");
@@ -126,7 +126,7 @@ fn requests_are_answered_and_measured() {
 
 #[test]
 fn large_bodies_come_back_whole() {
-    let measured = requests::run(echo(honest), 2, 1_000_000, plan()).unwrap();
+    let measured = requests::run(echo(honest), 2, What::Echo, 1_000_000, plan()).unwrap();
     assert_eq!(measured.faults, Faults::default());
     assert!(measured.count > 0, "{measured:?}");
 }
