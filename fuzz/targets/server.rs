@@ -11,9 +11,11 @@ use papo_protocol::time::UnixMillis;
 use papo_protocol::worker_link::{COOKIE_BYTES_MAX, Cookie};
 use papo_protocol::{Boot, Lamport, Limits, RequestKey, ServerName};
 use papo_replica::{
-    Effect, History, Input, LoginPolicy, MemoryArchive, Now, Origin, PeerLink, Replica, ReplicaSettings, RequestId,
+    Durability, Effect, History, Input, LoginPolicy, Membership, MemoryArchive, Now, Origin, PeerLink, Replica,
+    ReplicaSettings, RequestId,
 };
 use std::collections::{BTreeSet, VecDeque};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 #[derive(Debug, Arbitrary)]
@@ -49,6 +51,16 @@ enum Step<'a> {
     },
     Pass(u16),
     Drain,
+    /// So many members, of whom this server may be one, and so many that join.
+    Members {
+        generation: u8,
+        members: u8,
+        joining: u8,
+    },
+}
+
+fn servers(numbers: RangeInclusive<u32>) -> Vec<ServerName> {
+    numbers.map(|number| ServerName::new(&format!("server-{number}")).expect("a name")).collect()
 }
 
 struct Server {
@@ -65,7 +77,9 @@ impl Server {
         let settings = ReplicaSettings {
             name: ServerName::new("server-1").expect("a name"),
             boot: Boot(7),
-            members: 3,
+            membership: servers(1..=3).into(),
+            durability: Durability::Majority,
+            write_deadline: Duration::from_secs(3),
             login_policy: LoginPolicy::Idempotent,
             compat: Compat::default(),
             limits: Limits::REQUEST,
@@ -110,7 +124,9 @@ impl Server {
                     assert!(self.open.remove(&id.0), "answered once");
                     assert!(cookie.as_bytes().len() <= COOKIE_BYTES_MAX);
                 }
-                Effect::Elsewhere { id } => assert!(self.open.remove(&id.0), "answered once"),
+                Effect::Elsewhere { id } | Effect::Unknown { id } => {
+                    assert!(self.open.remove(&id.0), "answered once")
+                }
                 Effect::Store { batch, .. } => self.batches.push_back(batch),
                 Effect::Publish { .. } => {}
                 Effect::ToPeer { bytes, .. } => {
@@ -168,6 +184,14 @@ impl Server {
             }
             Step::Pass(millis) => self.pass(u64::from(millis)),
             Step::Drain => self.tell(Input::Drain),
+            Step::Members { generation, members, joining } => {
+                let first = 1 + u32::from(members % 2);
+                let last = first + u32::from(members % 5);
+                let joining = servers(last + 1..=last + u32::from(joining % 3));
+                let generation = u64::from(generation);
+                let membership = Membership { generation, joining, ..servers(first..=last).into() };
+                self.tell(Input::Members(membership));
+            }
         }
     }
 }

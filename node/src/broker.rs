@@ -36,7 +36,8 @@ pub struct BrokerOptions {
 /// When an address cannot be listened on.
 pub async fn run(context: Context, options: BrokerOptions) -> anyhow::Result<()> {
     let (owner, surface) = SurfaceOwner::new();
-    http::serve(options.http, surface, context.http_stop.clone(), &context.tracker).await?;
+    http::serve(options.http, surface, axum::Router::new(), context.http_stop.clone(), &context.tracker)
+        .await?;
     let metrics = BrokerMetrics::register(&owner.registry)?;
 
     let requests = role::request_receives(options.dispatch.request_bytes_max);

@@ -96,7 +96,7 @@ pub struct ServerArgs {
     /// The other servers, such as server-2=server-2.peers:5550
     #[arg(long, value_name = "NAME=ADDRESS", value_delimiter = ',')]
     pub peers: Vec<Peer>,
-    /// Pattern of the other servers' host names, {n} being a member's number; who they are, the settings file says
+    /// Pattern of the other servers' host names, a member's number standing as `n` in braces; who they are, the settings file says
     #[arg(long, value_name = "PATTERN", conflicts_with = "peers")]
     pub peer_domain: Option<String>,
 }
@@ -152,16 +152,22 @@ pub fn first<T: Clone>(flag: &[T], environment: &[T], default: &[T]) -> Vec<T> {
     [flag, environment].into_iter().find(|list| !list.is_empty()).unwrap_or(default).to_vec()
 }
 
+/// The settings file that flag or environment name.
+#[must_use]
+pub fn settings_file(common: &CommonArgs, environment: &Environment) -> Option<PathBuf> {
+    common.settings.as_ref().or(environment.settings.as_ref()).cloned()
+}
+
 /// Reads the settings file that flag or environment name; without one, the defaults of a cluster named `papo`.
 ///
 /// # Errors
 /// When the file cannot be read or says something wrong.
 pub fn settings(common: &CommonArgs, environment: &Environment) -> anyhow::Result<NodeSettings> {
     use anyhow::Context;
-    let Some(path) = common.settings.as_ref().or(environment.settings.as_ref()) else {
+    let Some(path) = settings_file(common, environment) else {
         return Ok(NodeSettings::of(&papo_settings::ChatCluster::with_defaults("papo")));
     };
-    let text = std::fs::read_to_string(path)
+    let text = std::fs::read_to_string(&path)
         .with_context(|| format!("cannot read the settings {}: name them with --settings", path.display()))?;
     NodeSettings::read(&text).with_context(|| format!("the settings {}", path.display()))
 }
@@ -169,6 +175,5 @@ pub fn settings(common: &CommonArgs, environment: &Environment) -> anyhow::Resul
 /// How many servers the settings name; none when no settings were given, since the defaults know nothing of what really runs.
 #[must_use]
 pub fn servers_expected(common: &CommonArgs, environment: &Environment, settings: &NodeSettings) -> usize {
-    let given = common.settings.is_some() || environment.settings.is_some();
-    if given { settings.members.len() } else { 0 }
+    if settings_file(common, environment).is_some() { settings.members.len() } else { 0 }
 }

@@ -1,6 +1,6 @@
 //! HTTP :8080 of every role: `/livez`, `/readyz`, `/metrics`, and a server's `/status`.
 //!
-//! It must not know what a role does: it is handed a registry, a readiness flag and the latest status.
+//! It must not know what a role does: it is handed a registry, a readiness flag, the latest status, and routes that are its own.
 
 use anyhow::Context;
 use axum::Router;
@@ -56,13 +56,14 @@ impl SurfaceOwner {
     }
 }
 
-/// Serves `surface` on `address` until `stop`.
+/// Serves `surface` and a role's own routes, `more`, on `address` until `stop`.
 ///
 /// # Errors
 /// When the address cannot be listened on.
 pub async fn serve(
     address: SocketAddr,
     surface: Surface,
+    more: Router,
     stop: CancellationToken,
     tracker: &TaskTracker,
 ) -> anyhow::Result<()> {
@@ -74,7 +75,8 @@ pub async fn serve(
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .route("/status", get(status))
-        .with_state(surface);
+        .with_state(surface)
+        .merge(more);
     tracker.spawn(async move {
         let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await;
         if let Err(error) = served {

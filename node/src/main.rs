@@ -14,6 +14,7 @@ mod http;
 mod import;
 mod local;
 mod logging;
+mod membership;
 mod metrics;
 mod open_files;
 mod proxy;

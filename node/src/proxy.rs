@@ -46,7 +46,8 @@ const TOGETHER_BYTES_MAX: usize = 64 << 10;
 /// When an address cannot be listened on.
 pub async fn run(context: Context, options: ProxyOptions) -> anyhow::Result<()> {
     let (owner, surface) = SurfaceOwner::new();
-    http::serve(options.http, surface, context.http_stop.clone(), &context.tracker).await?;
+    http::serve(options.http, surface, axum::Router::new(), context.http_stop.clone(), &context.tracker)
+        .await?;
     let metrics = ProxyMetrics::register(&owner.registry)?;
 
     let mut subscriber_settings = context.plain_endpoint(SocketType::Xpub, SUBSCRIBER_RECEIVES);

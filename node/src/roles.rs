@@ -4,6 +4,7 @@ use crate::broker::{self, BrokerOptions};
 use crate::cli::{self, BrokerArgs, CommonArgs, ProxyArgs, ReferenceArgs, ServerArgs, first};
 use crate::drain::DrainSettings;
 use crate::logging;
+use crate::membership;
 use crate::open_files;
 use crate::proxy::{self, ProxyOptions};
 use crate::reference::{self, ReferenceOptions};
@@ -84,10 +85,10 @@ fn peer_source(args: &ServerArgs, environment: &Environment) -> anyhow::Result<P
     let pattern = args.peer_domain.as_ref().or(environment.peer_domain.as_ref());
     let listed =
         if args.peer_domain.is_some() { Vec::new() } else { first(&args.peers, &environment.peers, &[]) };
-    match (pattern, args.common.settings.as_ref().or(environment.settings.as_ref())) {
+    match (pattern, cli::settings_file(&args.common, environment)) {
         (Some(pattern), Some(settings)) if listed.is_empty() => {
             let domain = pattern.parse().with_context(|| format!("--peer-domain `{pattern}`"))?;
-            Ok(PeerSource::Derived { settings: settings.clone(), domain })
+            Ok(PeerSource::Derived { settings, domain })
         }
         (Some(_), None) if listed.is_empty() => {
             anyhow::bail!(
@@ -110,10 +111,10 @@ pub fn server(args: &ServerArgs, environment: &Environment) -> anyhow::Result<()
     let peers = peer_source(args, environment)?;
     let peer_listen =
         args.peer_listen.or(environment.peer_listen).unwrap_or(ListenAddress::everywhere(ports::PEER));
-    let given = args.common.settings.is_some() || environment.settings.is_some();
+    let given = cli::settings_file(&args.common, environment).is_some();
     let alone = matches!(&peers, PeerSource::Listed(peers) if peers.is_empty());
     // The defaults know nothing of what really runs: a server of whom no peers are told is a cluster by itself.
-    let members = if !given && alone { vec![name.clone()] } else { server::server_names(&settings.members)? };
+    let membership = if !given && alone { vec![name.clone()].into() } else { membership::read(&settings)? };
     let spec = &settings.spec;
     let limits = Limits {
         bytes: usize::try_from(spec.limits.request_bytes).unwrap_or(usize::MAX),
@@ -124,7 +125,7 @@ pub fn server(args: &ServerArgs, environment: &Environment) -> anyhow::Result<()
         let replica = ReplicaSettings {
             name,
             boot: context.boot,
-            members,
+            membership,
             durability: match spec.durability {
                 Durability::Local => papo_replica::Durability::Local,
                 Durability::Majority => papo_replica::Durability::Majority,
@@ -223,7 +224,8 @@ pub fn reference(args: &ReferenceArgs, environment: &Environment) -> anyhow::Res
         listen: sockets(&args.listen, &environment.listen, &[ports::REF, ports::REF_ALIAS]),
         http: http(&args.common, environment),
         data: data(args.data.clone(), environment),
-        members: server::server_names(&settings.members)?,
+        membership: membership::read(&settings)?,
+        settings: cli::settings_file(&args.common, environment),
         expiry: settings.spec.reference.expiry(),
         list_as_map: settings.spec.compat.list_as_map,
     };

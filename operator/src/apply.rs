@@ -18,7 +18,7 @@ use k8s_openapi::{
     NamespaceResourceScope,
     api::{
         apps::v1::{Deployment, StatefulSet},
-        core::v1::Secret,
+        core::v1::{Pod, Secret},
     },
 };
 use kube::{
@@ -132,6 +132,35 @@ pub async fn apply(client: &Client, metrics: &Metrics, cluster: &ValidatedCluste
         alias.run(Steps { taken: Vec::new(), ..aliases }, failures).await;
     }
     applied
+}
+
+/// An object as the API server has it now.
+///
+/// # Errors
+/// [`ApplyError`] as of any request.
+pub async fn get<K>(metrics: &Metrics, api: &Api<K>, name: &str) -> Result<K, ApplyError>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
+{
+    request::<K, _>(metrics, "get", name, api.get(name)).await
+}
+
+/// Has the kubelets look at the servers' mounted settings at once. Where that fails they do within a minute, so it is no failure.
+pub async fn touch_servers(client: &Client, metrics: &Metrics, cluster: &ValidatedCluster) {
+    let api: Api<Pod> = Api::namespaced(client.clone(), &cluster.namespace);
+    let generation = cluster.membership.generation.to_string();
+    let body =
+        serde_json::json!({ "metadata": { "annotations": { names::ANNOTATION_GENERATION: generation } } });
+    let (parameters, patch) = (PatchParams::default(), Patch::Merge(&body));
+    let touched = (1..=cluster.membership.pods()).map(async |number| {
+        let name = names::server_pod(&cluster.name, number);
+        let touched =
+            request::<Pod, _>(metrics, "touch", &name, api.patch_metadata(&name, &parameters, &patch)).await;
+        if let Err(error) = touched {
+            tracing::debug!(pod = %name, %error, "a pod was not touched");
+        }
+    });
+    join_all(touched).await;
 }
 
 /// Writes a ChatCluster's status.

@@ -6,18 +6,21 @@ use crate::{
     apply::{self, Applied, ApplyError},
     backoff::Backoff,
     build::{self, BuildError, Token},
+    membership::{Membership, Reports, Step},
     metrics::{Ending, Metrics},
     names::{self, Component},
     observe::{self, Caches, Observed, Started, WatchesEnded},
     plan::{self, Plan, PlanError, Taken},
+    probe::Prober,
     resource::ChatCluster,
     status::{self, ChatClusterStatus, Outcome, Page, Workload},
     validate::{self, ValidatedCluster},
 };
 use futures::{Stream, StreamExt, future};
 use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::StatefulSet;
 use kube::{
-    Client, Resource, ResourceExt,
+    Api, Client, Resource, ResourceExt,
     runtime::{
         Config, Controller,
         controller::Action,
@@ -32,6 +35,8 @@ use std::{
 
 /// Events of one cluster within this time are looked at once: what one reconcile touches comes back as a dozen events.
 const DEBOUNCE: Duration = Duration::from_millis(30);
+/// Between two looks at servers that come or go.
+const STEP: Duration = Duration::from_secs(2);
 /// Wait for watches that are behind.
 const BEHIND: Duration = Duration::from_millis(200);
 
@@ -63,11 +68,29 @@ pub enum ReconcileError {
     Status(#[source] ApplyError),
 }
 
+/// How a change of the servers goes on.
+enum Changing {
+    /// The next membership has just been written.
+    Stepped,
+    /// For this.
+    Waits(String),
+}
+
+impl Changing {
+    fn waits_for(&self) -> &str {
+        match self {
+            Self::Stepped => "the servers to hear of the new membership",
+            Self::Waits(what) => what,
+        }
+    }
+}
+
 /// What every reconcile needs.
 pub struct Operator {
     client: Client,
     caches: Caches,
     metrics: Metrics,
+    prober: Prober,
     default_image: String,
     backoff: Mutex<Backoff<ObjectRef<ChatCluster>>>,
 }
@@ -94,6 +117,7 @@ pub fn start(
         client,
         caches: caches.clone(),
         metrics,
+        prober: Prober::default(),
         default_image,
         backoff: Mutex::default(),
     });
@@ -166,6 +190,7 @@ impl Operator {
                 return Ok((Ending::Invalid, Action::await_change()));
             }
         };
+        let (cluster, change) = self.step(cluster, servers.is_some()).await;
         let plan = self.plan(&cluster, &observed)?;
         let aliases_taken: Vec<Taken> = plan.aliases.taken.clone();
         let nothing_to_apply = plan.is_empty();
@@ -175,15 +200,60 @@ impl Operator {
             return Ok((Ending::Unchanged, Action::requeue(BEHIND)));
         }
         let failures: Vec<String> = applied.failures.iter().map(ToString::to_string).collect();
+        if failures.is_empty() && matches!(change, Some(Changing::Stepped)) {
+            apply::touch_servers(&self.client, &self.metrics, &cluster).await;
+        }
         let workloads = workloads(&cluster, &observed, &applied);
-        let outcome = Outcome { workloads: &workloads, aliases_taken: &aliases_taken, failures: &failures };
+        let outcome = Outcome {
+            workloads: &workloads,
+            aliases_taken: &aliases_taken,
+            failures: &failures,
+            change: change.as_ref().map(Changing::waits_for),
+        };
         let status = status::of_outcome(page, &cluster, outcome);
         let told = self.write_status(&name, &namespace, previous.as_ref(), &status).await?;
         match failures.first() {
             Some(first) => Err(ReconcileError::Apply { failures: failures.len(), first: first.clone() }),
-            None if nothing_to_apply && !told => Ok((Ending::Unchanged, Action::await_change())),
-            None => Ok((Ending::Changed, Action::await_change())),
+            None => {
+                let ending = if nothing_to_apply && !told { Ending::Unchanged } else { Ending::Changed };
+                let next = if change.is_some() { Action::requeue(STEP) } else { Action::await_change() };
+                Ok((ending, next))
+            }
         }
+    }
+
+    /// Where servers come or go, takes the next step if it may be taken. A cluster that begins has nobody to ask.
+    async fn step(&self, cluster: ValidatedCluster, exists: bool) -> (ValidatedCluster, Option<Changing>) {
+        let (membership, wanted) = (cluster.membership, cluster.spec.replicas);
+        if !exists || membership.step(wanted, &Reports::new()) == Step::Settled {
+            return (cluster, None);
+        }
+        let reports = self.prober.ask(&cluster.name, &cluster.namespace, membership.pods()).await;
+        match membership.step(wanted, &reports) {
+            Step::Settled => (cluster, None),
+            Step::Wait(what) => (cluster, Some(Changing::Waits(what))),
+            // From one membership only one next follows, also while the watches are behind: a number must not have two meanings.
+            Step::Next(_) if self.membership_in_force(&cluster).await != Some(membership) => {
+                (cluster, Some(Changing::Waits("the API server, to know who the servers are now".to_owned())))
+            }
+            Step::Next(next) => {
+                tracing::info!(
+                    cluster = %cluster.name, namespace = %cluster.namespace, generation = next.generation,
+                    members = next.members, change = ?next.change, "membership"
+                );
+                (cluster.with_membership(next), Some(Changing::Stepped))
+            }
+        }
+    }
+
+    async fn membership_in_force(&self, cluster: &ValidatedCluster) -> Option<Membership> {
+        let api: Api<StatefulSet> = Api::namespaced(self.client.clone(), &cluster.namespace);
+        let name = names::component(&cluster.name, Component::Server);
+        let live = apply::get(&self.metrics, &api, &name).await;
+        live.inspect_err(|error| tracing::warn!(%error, "no change of servers now"))
+            .ok()
+            .as_ref()
+            .and_then(Membership::in_force)
     }
 
     fn plan(&self, cluster: &ValidatedCluster, observed: &Observed) -> Result<Plan, ReconcileError> {
@@ -231,7 +301,7 @@ fn workloads(cluster: &ValidatedCluster, observed: &Observed, applied: &Applied)
         Workload::of_deployment(component, wanted, live)
     };
     vec![
-        stateful(Component::Server, spec.replicas),
+        stateful(Component::Server, cluster.membership.pods()),
         stateful(Component::Ref, 1),
         stateless(Component::Broker, spec.broker.replicas),
         stateless(Component::Proxy, spec.proxy.replicas),

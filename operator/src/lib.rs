@@ -1,8 +1,9 @@
 //! The operator: makes the objects of Kubernetes follow each ChatCluster, and its status follow the objects.
 //!
-//! One reconcile is six steps, a module each: [`observe`] reads what the watches have brought, [`validate`] turns the raw manifest
-//! into a [`validate::ValidatedCluster`], [`build`] says what shall exist, [`plan`] what is to be done about it, [`apply`] does it,
-//! and [`status`] says how it stands. All but `apply` are free of I/O; `validate`, `build`, `plan` and `status` are pure functions.
+//! One reconcile is seven steps, a module each: [`observe`] reads what the watches have brought, [`validate`] turns the raw manifest
+//! into a [`validate::ValidatedCluster`], [`membership`] takes a step where servers come or go (and [`probe`] asks them), [`build`] says what shall exist, [`plan`] what is to be done about it, [`apply`] does it,
+//! and [`status`] says how it stands. All but `apply` and `probe` are free of I/O; `validate`, `membership`, `build`, `plan` and `status` are
+//! pure functions.
 //! [`controller`] puts them together. A reconcile that finds nothing to do sends no request.
 //!
 //! The operator must not know the node's code, nor what servers say to each other: it knows `papo-settings` and Kubernetes.
@@ -14,10 +15,12 @@ pub mod compare;
 pub mod controller;
 pub mod crd;
 pub mod http;
+pub mod membership;
 pub mod metrics;
 pub mod names;
 pub mod observe;
 pub mod plan;
+pub mod probe;
 pub mod resource;
 pub mod status;
 pub mod validate;

@@ -30,6 +30,11 @@ pub const LABEL_POD_INDEX: &str = "apps.kubernetes.io/pod-index";
 pub const ANNOTATION_APPLIED_HASH: &str = "papo.dev/applied-hash";
 /// On the StatefulSet of servers: the operator's own image when the cluster was made. An operator with another one restarts nothing.
 pub const ANNOTATION_DEFAULT_IMAGE: &str = "papo.dev/default-image";
+/// On the StatefulSet of servers: who the servers are, see [`crate::membership`].
+pub const ANNOTATION_MEMBERSHIP: &str = "papo.dev/membership";
+/// On the pods of servers, once the generation of the membership has changed: a change of a pod is what makes the kubelet look at
+/// its mounted settings at once, and not within a minute.
+pub const ANNOTATION_GENERATION: &str = "papo.dev/membership-generation";
 /// On pods: hash of the settings that their role reads at its start only, so that a change of them replaces the pods.
 pub const ANNOTATION_START_SETTINGS: &str = "papo.dev/start-settings-hash";
 /// On pods: hash of the cluster token, so that a token made anew reaches all pods.

@@ -204,6 +204,8 @@ pub struct Outcome<'a> {
     pub aliases_taken: &'a [Taken],
     /// What could not be made, a line each.
     pub failures: &'a [String],
+    /// What a change of the servers waits for, in words; `None` while there is none.
+    pub change: Option<&'a str>,
 }
 
 /// The status of a cluster whose spec cannot work. What was known of its servers stays.
@@ -267,14 +269,14 @@ fn phase(previous: Option<&ChatClusterStatus>, outcome: Outcome<'_>) -> Phase {
     if !outcome.failures.is_empty() {
         return Phase::Degraded;
     }
-    if outcome.workloads.iter().all(Workload::is_ready) {
+    if outcome.change.is_none() && outcome.workloads.iter().all(Workload::is_ready) {
         return Phase::Ready;
     }
     let was = previous.map(|status| status.phase);
     let rolled_out = outcome.workloads.iter().all(|workload| workload.rolled_out);
     match was {
         // It was complete, and nobody asked for a change: something is lost.
-        Some(Phase::Ready | Phase::Degraded) if rolled_out => Phase::Degraded,
+        Some(Phase::Ready | Phase::Degraded) if rolled_out && outcome.change.is_none() => Phase::Degraded,
         Some(Phase::Ready | Phase::Degraded | Phase::Progressing) => Phase::Progressing,
         Some(Phase::Pending | Phase::Invalid) | None => {
             let a_server_is_ready = outcome
@@ -303,8 +305,12 @@ fn progressing_condition(page: Page<'_>, outcome: Outcome<'_>, phase: Phase) -> 
     let kind = ConditionType::Progressing;
     match phase {
         Phase::Pending | Phase::Progressing => {
-            let message = format!("waiting for {}", waiting_for(outcome.workloads));
-            page.condition(kind, ConditionStatus::True, "RollingOut", message)
+            let workloads = waiting_for(outcome.workloads);
+            let waiting = [Some(workloads.as_str()).filter(|text| !text.is_empty()), outcome.change];
+            let waiting: Vec<&str> = waiting.into_iter().flatten().collect();
+            let reason = if outcome.change.is_some() { "ChangingServers" } else { "RollingOut" };
+            let message = format!("waiting for {}", waiting.join("; for "));
+            page.condition(kind, ConditionStatus::True, reason, message)
         }
         Phase::Ready => {
             page.condition(kind, ConditionStatus::False, "Complete", "everything is as the spec says")

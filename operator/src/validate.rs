@@ -2,7 +2,7 @@
 //!
 //! The API server has checked most of it by the schema already, but not for objects that are older than the schema.
 
-use crate::{names, resource::ChatCluster};
+use crate::{membership::Membership, names, resource::ChatCluster};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use papo_settings::{
     ChatClusterSpec, ImageSpec, NodeSettings, PullPolicy,
@@ -39,6 +39,8 @@ pub struct ValidatedCluster {
     pub spec: ChatClusterSpec,
     /// What its nodes read.
     pub settings: NodeSettings,
+    /// Who its servers are.
+    pub membership: Membership,
     /// What its nodes run.
     pub image: Image,
 }
@@ -72,14 +74,27 @@ pub fn validate(
     papo_settings::validate(&manifest)
         .map_err(|problems| Invalid(problems.iter().map(ToString::to_string).collect()))?;
     let default = running.and_then(default_in_force).unwrap_or(default_image);
-    Ok(ValidatedCluster {
+    let membership = running.and_then(Membership::in_force);
+    let membership = membership.unwrap_or_else(|| Membership::first(manifest.spec.replicas));
+    let cluster = ValidatedCluster {
         name: name.clone(),
         namespace: namespace.clone(),
         uid: uid.clone(),
         settings: NodeSettings::of(&manifest),
+        membership,
         image: choose_image(manifest.spec.image.as_ref(), default),
         spec: manifest.spec,
-    })
+    };
+    Ok(cluster.with_membership(membership))
+}
+
+impl ValidatedCluster {
+    /// The same with these servers.
+    #[must_use]
+    pub fn with_membership(mut self, membership: Membership) -> Self {
+        membership.describe(&mut self.settings);
+        Self { membership, ..self }
+    }
 }
 
 /// Line and column of a text that nobody wrote would only confuse.

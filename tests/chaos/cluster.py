@@ -1,14 +1,16 @@
-"""`papo local` as a process to be maltreated: where its roles listen, which processes they are, and what they say of themselves.
+"""Clusters to be maltreated: where their roles listen, which processes they are, and what they say of themselves.
 
-Everything is read from what a person sees too: the table that `papo local` prints, its log, and HTTP.
+Everything is read from what a person sees too: HTTP, exports, and of `papo local` the table that it prints and its log.
 """
 
+import hashlib
 import json
 import os
 import re
 import subprocess
 import time
 import urllib.request
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +20,8 @@ MANIFEST = ROOT / "manifests" / "minimal.yaml"
 START_SECONDS = 60
 STOP_SECONDS = 30
 HTTP_SECONDS = 2
+# Of a long history on a busy machine.
+EXPORT_SECONDS = 300
 # A server stores what it shows with its next batch, or after a second; an export has what was stored.
 SHOWN_STORED_SECONDS = 1.5
 # The files that `papo export` writes.
@@ -79,19 +83,79 @@ def figure(metrics: dict[str, float], name: str) -> int:
     return int(sum(value for key, value in metrics.items() if key.partition("{")[0] == name))
 
 
+def digest(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
 def environment_for_papo() -> dict[str, str]:
     """papo warns of PAPO_ names that it does not know."""
     return {name: value for name, value in os.environ.items() if name != "PAPO_BIN"}
 
 
-class Local:
+class Cluster:
+    """Roles that are up, whoever started them, and the data folder with one for each server."""
+
+    def __init__(self, papo: str, folder: Path):
+        self.papo, self.folder = papo, folder
+        self.data = folder / "data"
+        self.roles: dict[str, Role] = {}
+
+    def of_kind(self, kind: str) -> list[Role]:
+        return [role for role in self.roles.values() if role.kind == kind]
+
+    def metrics(self, name: str) -> dict[str, float]:
+        return metrics(self.roles[name].http)
+
+    def status(self, name: str) -> dict:
+        """Empty while there is no answer."""
+        return json.loads(http(self.roles[name].http, "/status") or "{}")
+
+    def is_whole(self) -> bool:
+        """Every role is ready, and every server has its links and is known to every broker."""
+        servers, brokers, proxies = map(self.of_kind, ("server", "broker", "proxy"))
+        if not all(http(role.http, "/readyz") for role in self.roles.values()):
+            return False
+        if any(self.metrics(broker.name).get("papo_broker_ready_workers") != len(servers) for broker in brokers):
+            return False
+        for server in servers:
+            status = self.status(server.name)
+            links = (status.get("peers"), status.get("brokers"), status.get("proxies"))
+            if links != (len(servers) - 1, len(brokers), len(proxies)):
+                return False
+        return True
+
+    def export(self, name: str) -> Path:
+        """The folder with what the disk of a server holds."""
+        out = self.folder / f"export-{name}"
+        command = [self.papo, "export", "--data", self.data / name, "--out", out]
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=EXPORT_SECONDS)
+        if done.returncode != 0:
+            raise Trouble(f"papo export of {name}: {done.stderr}")
+        return out
+
+    def divergent(self) -> list[str]:
+        """The servers whose exports differ from most others' by a single byte."""
+        folders = {server.name: self.export(server.name) for server in self.of_kind("server")}
+        digests = {name: tuple(digest(folder / file) for file in EXPORTS) for name, folder in folders.items()}
+        [(most, _)] = Counter(digests.values()).most_common(1)
+        return [name for name, of in digests.items() if of != most]
+
+    def equal_exports(self, seconds: float) -> dict[str, bytes]:
+        """The export of every server, once all are the same; what was acknowledged before is in it."""
+        time.sleep(SHOWN_STORED_SECONDS)
+        wait_until("the exports of all servers are equal", lambda: not self.divergent(), seconds)
+        folder = self.folder / f"export-{self.of_kind('server')[0].name}"
+        return {file: (folder / file).read_bytes() for file in EXPORTS}
+
+
+class Local(Cluster):
     """One `papo local`, from start to stop."""
 
     def __init__(self, papo: str, folder: Path, manifest: Path = MANIFEST):
-        self.papo, self.folder, self.manifest = papo, folder, manifest
-        self.data = folder / "data"
+        super().__init__(papo, folder)
+        self.manifest = manifest
         self.output = folder / "local.out"
-        self.roles: dict[str, Role] = {}
         self.first_pids: dict[str, int] = {}
 
     def start(self) -> None:
@@ -130,50 +194,11 @@ class Local:
             self.process.wait()
             raise Trouble(f"papo local did not stop within {STOP_SECONDS} s of SIGTERM") from None
 
-    def of_kind(self, kind: str) -> list[Role]:
-        return [role for role in self.roles.values() if role.kind == kind]
-
     def pid(self, name: str) -> int:
         """The process that plays this role now, or did last."""
         log = self.data / "logs" / "local.log"
         again = re.findall(rf" {name} runs again, process (\d+)", log.read_text())
         return int(again[-1]) if again else self.first_pids[name]
-
-    def metrics(self, name: str) -> dict[str, float]:
-        return metrics(self.roles[name].http)
-
-    def is_whole(self) -> bool:
-        """Every role is ready, and every server has its links and is known to every broker."""
-        servers, brokers, proxies = map(self.of_kind, ("server", "broker", "proxy"))
-        if not all(http(role.http, "/readyz") for role in self.roles.values()):
-            return False
-        if any(self.metrics(broker.name).get("papo_broker_ready_workers") != len(servers) for broker in brokers):
-            return False
-        for server in servers:
-            status = json.loads(http(server.http, "/status") or "{}")
-            links = (status.get("peers"), status.get("brokers"), status.get("proxies"))
-            if links != (len(servers) - 1, len(brokers), len(proxies)):
-                return False
-        return True
-
-    def export(self, name: str) -> dict[str, bytes]:
-        """What the disk of a server holds."""
-        out = self.folder / f"export-{name}"
-        command = [self.papo, "export", "--data", self.data / name, "--out", out]
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
-        if done.returncode != 0:
-            raise Trouble(f"papo export of {name}: {done.stderr}")
-        return {file: (out / file).read_bytes() for file in EXPORTS}
-
-    def equal_exports(self, seconds: float) -> dict[str, bytes]:
-        """The export of every server, once all are the same; what was acknowledged before is in it."""
-        time.sleep(SHOWN_STORED_SECONDS)
-
-        def equal():
-            first, *others = [self.export(server.name) for server in self.of_kind("server")]
-            return first if all(other == first for other in others) else None
-
-        return wait_until("the exports of all servers are equal", equal, seconds)
 
 
 def has_ended(pid: int) -> bool:

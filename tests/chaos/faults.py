@@ -18,15 +18,33 @@ BACK_SECONDS = 60
 PAUSE_SECONDS = (0.2, 1.0)
 
 
-class Faults:
-    """What is done to the `victims`, and was. `around` is for whoever finds something wrong meanwhile."""
+class Timeline:
+    """What was done, and when. `around` is for whoever finds something wrong meanwhile."""
 
-    def __init__(self, local: Local, victims: list[str], kinds: list[str], seed: int, began: float):
-        self.local, self.victims, self.kinds, self.began = local, victims, kinds, began
-        self.chance = random.Random(seed)
+    def __init__(self, began: float):
+        self.began = began
         self.done: Counter = Counter()
         self.timeline: list[tuple[float, float, str]] = []
         self.trouble: str | None = None
+
+    def note(self, began: float, ended: float, what: str) -> None:
+        self.timeline.append((began, ended, what))
+        print(f"{began - self.began:7.1f} s  {what}: over {ended - began:.1f} s later", file=sys.stderr, flush=True)
+
+    def around(self, moment: float) -> str:
+        """The faults that a moment fell into, or the one before it."""
+        hits = [what for began, ended, what in self.timeline if began <= moment <= ended]
+        before = [f"{moment - ended:.1f} s after {what}" for _, ended, what in self.timeline if ended < moment]
+        return ", ".join(hits) or (before[-1] if before else "before the first fault")
+
+
+class Faults(Timeline):
+    """What is done to the `victims` of a `papo local`."""
+
+    def __init__(self, local: Local, victims: list[str], kinds: list[str], seed: int, began: float):
+        super().__init__(began)
+        self.local, self.victims, self.kinds = local, victims, kinds
+        self.chance = random.Random(seed)
 
     def go_on(self, seconds: float) -> None:
         """One fault after the other. When only restarts are asked for, each victim in turn, as at an update; else at random."""
@@ -55,14 +73,5 @@ class Faults:
             os.kill(pid, signal.SIGKILL if kind == "kill" else signal.SIGTERM)
             wait_until(f"{name} runs again after {kind}", lambda: self.local.pid(name) != pid, BACK_SECONDS)
         wait_until(f"the cluster is whole after {kind} of {name}", self.local.is_whole, BACK_SECONDS)
-        ended = time.monotonic()
         self.done[kind] += 1
-        self.timeline.append((began, ended, f"{kind} {name}"))
-        told = f"{began - self.began:7.1f} s  {kind} {name} (process {pid}), whole again {ended - began:.1f} s later"
-        print(told, file=sys.stderr, flush=True)
-
-    def around(self, moment: float) -> str:
-        """The faults that a moment fell into, or the one before it."""
-        hits = [what for began, ended, what in self.timeline if began <= moment <= ended]
-        before = [f"{moment - ended:.1f} s after {what}" for _, ended, what in self.timeline if ended < moment]
-        return ", ".join(hits) or (before[-1] if before else "before the first fault")
+        self.note(began, time.monotonic(), f"{kind} {name} (process {pid})")

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 
 from ears import Ear
+from walkers import Walk
 
 # What is sent to see whether a subscription is in force: no post.
 PROBE = "probe"
@@ -73,3 +74,30 @@ def wrong_with_counts(asked: int, counted: int, answered: int) -> list[str]:
     if asked == counted == answered:
         return []
     return [f"{asked} requests were asked; the brokers counted {counted}, and {answered} answered by servers"]
+
+
+def order_of(scope: dict[str, str], export: dict[str, bytes]) -> list[bytes]:
+    """The identities that a history has, in its order; probes too, for they are messages to readers."""
+    if "channel" in scope:
+        lines = map(json.loads, export["publications.jsonl"].splitlines())
+        return [bytes.fromhex(line["message_id"]) for line in lines if line["channel"] == scope["channel"]]
+    lines = map(json.loads, export["messages.jsonl"].splitlines())
+    return [bytes.fromhex(line["message_id"]) for line in lines if scope["user"] in (line["src"], line["dst"])]
+
+
+def wrong_with_walk(walk: Walk, export: dict[str, bytes], in_order: bool) -> list[str]:
+    """Each message once; in the order of the history when nothing could come late."""
+    expected, counts = order_of(walk.scope, export), Counter(walk.messages)
+    found = walk.problems[:SHOWN]
+    found += some(f"{walk} missed", (message.hex() for message in set(expected) - counts.keys()))
+    found += some(f"{walk} was given what is not stored", (message.hex() for message in counts.keys() - set(expected)))
+    found += some(f"{walk} was given more than once", (message.hex() for message, count in counts.items() if count > 1))
+    if in_order and not found and walk.messages != expected:
+        found.append(f"{walk} was given another order than is exported")
+    return found
+
+
+def put_off_without_need(put_off: list[tuple[float, float, str]], excuses: list[tuple[float, float]]) -> list[str]:
+    """Clients are told to repeat only while too few servers see each other, or as many as matter see not this broker."""
+    needless = (text for asked, answered, text in put_off if not any(began <= answered and asked <= ended for began, ended in excuses))
+    return some("put off without need", needless)

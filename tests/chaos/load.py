@@ -18,8 +18,9 @@ import zmq
 CHANNELS = [f"channel-{number}" for number in range(8)]
 # The broker answers within ten seconds whatever happens. Longer than that is a hang.
 PATIENCE_SECONDS = 20
-# A client that repeats asks another broker after so long.
+# A client that repeats asks another broker after so long; and after so long when it was asked to.
 REPEAT_SECONDS = 2
+ASKED_TO_REPEAT_SECONDS = 0.3
 # What is asked, and how often: half writes, as a lively chat that is read too. New channels are few, for each makes every list longer.
 MIX = {"publish": 35, "message": 20, "history": 20, "users": 6, "channels": 6, "login": 8, "channel": 0.3, "ping": 4.7}
 HISTORY_ENTRIES = 10
@@ -40,6 +41,22 @@ def identity(service: str, author: str, target: str, text: str, papo_id: bytes) 
     """The `message_id` of a write that carries a `papo_id` (docs/wire.md, section 8)."""
     parts = [b"content", service.encode(), author.encode(), target.encode(), text.encode(), papo_id]
     return hashlib.sha256(b"".join(struct.pack(">Q", len(part)) + part for part in parts)).digest()[:16]
+
+
+@dataclass(frozen=True)
+class Clients:
+    """Who asks, and whom."""
+
+    count: int
+    # Those that repeat what has no answer, each time to the next broker.
+    repeating: frozenset[int]
+    users: list[str]
+    brokers: list[str]
+    # For those that do not repeat.
+    steady_brokers: list[str]
+    seed: int
+    # Whether servers may say for a while that a request has to be repeated: too few of them see each other.
+    may_be_put_off: bool = False
 
 
 @dataclass
@@ -68,6 +85,8 @@ class Outcome:
     # Requests of clients without a timeout that were never answered, and when they were asked.
     hung: list[tuple[float, str]] = field(default_factory=list)
     repeats: int = 0
+    # Answers that say to repeat: when it was asked first, when answered, and what.
+    put_off: list[tuple[float, float, str]] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     slowest: list[tuple[float, float, str]] = field(default_factory=list)
 
@@ -79,6 +98,7 @@ class Outcome:
         self.problems += other.problems
         self.hung += other.hung
         self.repeats += other.repeats
+        self.put_off += other.put_off
         self.seconds += other.seconds
         for slow in other.slowest:
             self.is_slow(slow)
@@ -95,11 +115,13 @@ class Outcome:
 class Client:
     """One socket and the request that is open on it."""
 
-    def __init__(self, number: int, users: list[str], brokers: list[str], repeats: bool, seed: int, outcome: Outcome):
-        self.name, self.users, self.repeats, self.outcome = user(number), set(users), repeats, outcome
-        self.others = list(filter(is_user, users))
+    def __init__(self, number: int, clients: Clients, outcome: Outcome):
+        self.name, self.users, self.outcome = user(number), set(clients.users), outcome
+        self.repeats, self.may_be_put_off = number in clients.repeating, clients.may_be_put_off
+        self.others = list(filter(is_user, clients.users))
         self.kind = zmq.DEALER if number % 2 else zmq.REQ
-        self.chance = random.Random(f"{seed} {number}")
+        self.chance = random.Random(f"{clients.seed} {number}")
+        brokers = clients.brokers if self.repeats else clients.steady_brokers
         # By fours, so that every broker has clients of every kind.
         first = number // 4 % len(brokers)
         self.brokers = itertools.cycle(brokers[first:] + brokers[:first])
@@ -177,6 +199,12 @@ class Client:
             frames = frames[1:]
         self.outcome.took(now - asked.at, asked.at, self.describe(asked))
         try:
+            if self.may_be_put_off and (code := code_to_repeat(frames)):
+                self.outcome.put_off.append((asked.at, now, f"{self.describe(asked)}: {code}"))
+                if self.repeats:
+                    asked.deadline = now + ASKED_TO_REPEAT_SECONDS
+                    self.asked = asked
+                return
             if wrong := self.wrong_with(asked, frames):
                 self.problem(asked.at, f"{self.describe(asked)}, answered after {now - asked.at:.3f} s: {wrong}")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -227,6 +255,12 @@ class Client:
         self.outcome.problems.append((at, text))
 
 
+def code_to_repeat(frames: list[bytes]) -> str | None:
+    """Of an answer that says so."""
+    data = msgpack.unpackb(frames[0])["data"]
+    return data["code"] if data.get("status") == "erro" and data["retry"] is True else None
+
+
 def wrong_with_history(asked: dict, entries: list[dict]) -> str | None:
     ids = [entry["message_id"] for entry in entries]
     if len(ids) > HISTORY_ENTRIES or len(ids) != len(set(ids)):
@@ -242,14 +276,13 @@ def wrong_with_history(asked: dict, entries: list[dict]) -> str | None:
 class Load:
     """The processes in which the clients ask."""
 
-    def __init__(self, clients: int, repeating: set[int], users: list[str], brokers: list[str], seed: int):
+    def __init__(self, clients: Clients):
         self.stop, self.results = multiprocessing.Event(), multiprocessing.Queue()
         # Neighbours together: so every process has clients of every kind.
-        size = -(-clients // PROCESSES)
-        shares = [list(range(first, min(first + size, clients))) for first in range(0, clients, size)]
+        size = -(-clients.count // PROCESSES)
+        shares = [list(range(first, min(first + size, clients.count))) for first in range(0, clients.count, size)]
         self.processes = [
-            multiprocessing.Process(target=ask, args=(share, repeating, users, brokers, seed, self.stop, self.results), daemon=True)
-            for share in shares
+            multiprocessing.Process(target=ask, args=(share, clients, self.stop, self.results), daemon=True) for share in shares
         ]
         for process in self.processes:
             process.start()
@@ -263,7 +296,7 @@ class Load:
         return whole
 
 
-def ask(numbers: list[int], repeating: set[int], users: list[str], brokers: list[str], seed: int, stop, results) -> None:
+def ask(numbers: list[int], all_clients: Clients, stop, results) -> None:
     """Keeps the clients of these numbers busy until `stop`, then waits for the last answers; puts an Outcome."""
     outcome = Outcome()
     poller = zmq.Poller()
@@ -274,7 +307,7 @@ def ask(numbers: list[int], repeating: set[int], users: list[str], brokers: list
         clients[client.socket] = client
 
     for number in numbers:
-        client = Client(number, users, brokers, number in repeating, seed, outcome)
+        client = Client(number, all_clients, outcome)
         watch(client)
         client.ask()
     give_up = None

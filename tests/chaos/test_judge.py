@@ -5,6 +5,7 @@ from collections import Counter
 
 import judge
 from ears import Ear
+from walkers import Walk
 
 ID, OTHER = bytes(16), b"\1" * 16
 POSTS = {"a": ("publish", "c", ID), "b": ("message", "u", OTHER), "open": ("publish", "c", None)}
@@ -79,3 +80,39 @@ def test_an_ear_notices_what_it_did_not_ask_for():
 def test_the_books_must_agree():
     assert judge.wrong_with_counts(3, 3, 3) == []
     assert judge.wrong_with_counts(3, 4, 3) and judge.wrong_with_counts(3, 3, 2)
+
+
+def lines(*lines: dict) -> bytes:
+    return b"".join(json.dumps(line | {"message_id": line["message_id"].hex()}).encode() + b"\n" for line in lines)
+
+
+HISTORIES = {
+    "publications.jsonl": lines({"channel": "c", "message_id": ID}, {"channel": "d", "message_id": b"d"}, {"channel": "c", "message_id": OTHER}),
+    "messages.jsonl": lines({"src": "u", "dst": "v", "message_id": b"m"}, {"src": "w", "dst": "v", "message_id": b"n"}),
+}
+
+
+def walking(*messages: bytes, in_order: bool = False, problems=(), **scope: str) -> list[str]:
+    walk = Walk(scope or {"channel": "c"}, list(messages), problems=list(problems))
+    return judge.wrong_with_walk(walk, HISTORIES, in_order)
+
+
+def test_a_walk_reads_each_message_of_its_scope_once():
+    assert walking(ID, OTHER, in_order=True) == []
+    assert walking(OTHER, ID) == [], "what came late is read late"
+    assert walking(b"m", user="u", in_order=True) == []
+    assert walking(b"m", b"n", user="v", in_order=True) == []
+
+
+def test_what_is_wrong_with_a_walk_is_found():
+    assert walking(ID) == [f"walk through c missed: {OTHER.hex()}"]
+    assert walking(ID, OTHER, ID) == [f"walk through c was given more than once: {ID.hex()}"]
+    assert walking(ID, OTHER, b"d") == [f"walk through c was given what is not stored: {b'd'.hex()}"]
+    assert walking(OTHER, ID, in_order=True) == ["walk through c was given another order than is exported"]
+    assert walking(ID, OTHER, problems=["a page out of order"]) == ["a page out of order"]
+
+
+def test_who_was_put_off_while_enough_servers_were_there_is_found():
+    put_off = [(1.0, 2.0, "a"), (4.0, 7.0, "b"), (8.0, 9.0, "c")]
+    assert judge.put_off_without_need(put_off, [(0.0, 1.5), (6.0, 8.5)]) == []
+    assert judge.put_off_without_need(put_off, [(0.0, 3.0), (7.5, 8.5)]) == ["put off without need: b"]

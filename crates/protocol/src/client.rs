@@ -92,6 +92,22 @@ impl ReadReply {
         };
         list.unwrap_or_default().iter().filter_map(readable).collect()
     }
+
+    /// Where the reader of a history stands now, as text: a request takes it so in either encoding.
+    #[must_use]
+    pub fn cursor(&self) -> Option<String> {
+        match self.data.get("papo_cursor")? {
+            Value::Bytes(bytes) => Some(Base64Url(bytes).to_text()),
+            Value::Text(text) => Some(text.clone()),
+            _ => None,
+        }
+    }
+
+    /// Whether another page of a history follows at once.
+    #[must_use]
+    pub fn more(&self) -> bool {
+        self.data.get("more") == Some(&Value::Bool(true))
+    }
 }
 
 /// A publication or a history entry as a client reads it.

@@ -150,7 +150,7 @@ pub enum Reply {
         shape: HistoryShape,
         /// Oldest first; cut to the newest that fit [`REPLY_BYTES_MAX`].
         entries: Vec<HistoryEntry>,
-        /// Whether older ones were left out already; said too when the writer leaves some out.
+        /// Whether some were left out already; said too when the writer leaves some out.
         truncated: bool,
         /// `papo_cursor`.
         cursor: Option<Bytes>,
@@ -165,6 +165,8 @@ pub enum Reply {
         channels: Vec<ChannelName>,
         /// `channel_messages: [{user, channel, message, timestamp}]` and `user_messages: [{src, dst, message, timestamp}]`, by target.
         messages: Vec<HistoryEntry>,
+        /// As in a history.
+        truncated: bool,
     },
     /// `ping`: `pong: "OK"`.
     Pong,

@@ -30,6 +30,10 @@ pub(crate) const SHOWN_STORE_AT_STOP: Duration = Duration::from_millis(50);
 /// under a proxy's memory of identities (60 s), clocks askew included.
 pub(crate) const REPUBLISH_WITHIN: Duration = Duration::from_secs(30);
 
+/// A disk that has not stored a batch in so long hangs, and new writes go elsewhere. Longer than any pause of a healthy disk, and
+/// shorter than a broker waits for one server (3 s).
+pub(crate) const STORAGE_STUCK_AFTER: Duration = Duration::from_secs(2);
+
 /// Requests waiting for peers, for a session's write, or for a name being stored. Further ones go elsewhere.
 pub(crate) const WAITING_MAX: usize = 1024;
 /// Bytes of the requests that wait: eight of the largest, or a full list of those that people write.
@@ -57,7 +61,7 @@ pub(crate) const REQUEST_BYTES_MAX: usize = 8 << 20;
 /// By how much clients may raise the Lamport clock in a second (design, "Lamport").
 pub(crate) const LAMPORT_RAISE_PER_SECOND: u64 = 1_000_000;
 
-/// Largest cursor in a reply: over four thousand server starts that wrote in one channel, at names of ordinary length.
+/// Largest cursor in a reply: over five thousand server starts that wrote in one channel, at names of ordinary length.
 pub(crate) const CURSOR_BYTES_MAX: usize = 64 << 10;
 /// Of a page's reply, what is not messages: the envelope, and the cursor twice, as base64.
 pub(crate) const PAGE_RESERVE_BYTES: usize = 256 << 10;

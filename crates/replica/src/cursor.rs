@@ -1,7 +1,9 @@
 //! Cursors: where a reader stands in one channel or in one user's messages, on whatever server it reads on.
 //!
-//! Version 1: `version, scope (16 bytes)`, then for each origin the length of its name (1), the name, how many boots follow (4),
-//! and `boot (8), count (8)` of each. Integers are big endian. The scope is a hash of the cluster's id and of the channel or user,
+//! Version 2: `version, scope (16 bytes)`, then for each origin the length of its name (1), the name, how many boots follow (4),
+//! and `boot (8), count` of each. Integers are big endian, but for the count: that is a LEB128 as in DWARF (seven bits a byte, the
+//! lowest first), since most servers are restarted long before they have written two million times. Version 1 had counts of 8
+//! bytes. The scope is a hash of the cluster's id and of the channel or user,
 //! so that a cursor from elsewhere is known for what it is. The rest is a version vector of what the reader has.
 
 use crate::vector::{VersionVector, Writer};
@@ -10,7 +12,9 @@ use papo_protocol::request::HistoryScope;
 use papo_protocol::{Boot, ServerName};
 use sha2::{Digest, Sha256};
 
-const CURSOR_VERSION: u8 = 1;
+const CURSOR_VERSION: u8 = 2;
+/// Still read: a client may keep a cursor for as long as it likes.
+const CURSOR_VERSION_LONG_COUNTS: u8 = 1;
 const SCOPE_BYTES: usize = 16;
 
 /// The bytes are no cursor, or one of another channel, user or cluster.
@@ -48,7 +52,7 @@ pub(crate) fn write_cursor(cluster_id: &str, scope: &HistoryScope, have: &Versio
         bytes.put_u32(u32::try_from(of_origin.len()).unwrap_or(u32::MAX));
         for (writer, count) in of_origin {
             bytes.put_u64(writer.boot.0);
-            bytes.put_u64(*count);
+            put_count(&mut bytes, *count);
         }
     }
     bytes.freeze()
@@ -64,7 +68,12 @@ pub(crate) fn read_cursor(
     if bytes.is_empty() {
         return Ok(have);
     }
-    let rest = bytes.strip_prefix(&[CURSOR_VERSION]).ok_or(BadCursor)?;
+    let (version, rest) = bytes.split_first().ok_or(BadCursor)?;
+    let take_count = match *version {
+        CURSOR_VERSION => take_count,
+        CURSOR_VERSION_LONG_COUNTS => take_long_count,
+        _ => return Err(BadCursor),
+    };
     let mut rest = rest.strip_prefix(&scope_hash(cluster_id, scope)[..]).ok_or(BadCursor)?;
     while !rest.is_empty() {
         let (&length, after) = rest.split_first().ok_or(BadCursor)?;
@@ -74,14 +83,52 @@ pub(crate) fn read_cursor(
         let (boots, mut after) = after.split_first_chunk::<4>().ok_or(BadCursor)?;
         for _ in 0..u32::from_be_bytes(*boots) {
             let (boot, next) = after.split_first_chunk::<8>().ok_or(BadCursor)?;
-            let (count, next) = next.split_first_chunk::<8>().ok_or(BadCursor)?;
+            let (count, next) = take_count(next).ok_or(BadCursor)?;
             let boot = Boot(u64::from_be_bytes(*boot));
-            have.raise(Writer { origin: origin.clone(), boot }, u64::from_be_bytes(*count));
+            have.raise(Writer { origin: origin.clone(), boot }, count);
             after = next;
         }
         rest = after;
     }
     Ok(have)
+}
+
+const MORE: u8 = 0x80;
+const LOW_BITS: u64 = 0x7f;
+
+fn put_count(bytes: &mut BytesMut, mut count: u64) {
+    while count > LOW_BITS {
+        bytes.put_u8(low_bits(count) | MORE);
+        count >>= 7;
+    }
+    bytes.put_u8(low_bits(count));
+}
+
+fn low_bits(count: u64) -> u8 {
+    // Seven bits always fit.
+    u8::try_from(count & LOW_BITS).unwrap_or_default()
+}
+
+/// `None` where it ends too early or is larger than any count.
+fn take_count(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let mut count: u64 = 0;
+    for (index, byte) in (0_u32..).zip(bytes) {
+        let bits = u64::from(byte & !MORE);
+        let placed = bits.checked_shl(7 * index)?;
+        if placed >> (7 * index) != bits {
+            return None;
+        }
+        count |= placed;
+        if byte & MORE == 0 {
+            return Some((count, bytes.get(usize::try_from(index).ok()? + 1..)?));
+        }
+    }
+    None
+}
+
+fn take_long_count(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let (count, rest) = bytes.split_first_chunk::<8>()?;
+    Some((u64::from_be_bytes(*count), rest))
 }
 
 #[cfg(test)]
@@ -121,6 +168,29 @@ mod tests {
             let _ = read_cursor("default/papo", &geral(), &bytes);
             let _ = read_cursor("default/papo", &geral(), &bytes[..cut.index(bytes.len())]);
         }
+    }
+
+    #[test]
+    fn a_count_of_any_size_survives_and_one_that_is_larger_is_refused() {
+        for count in [0, 1, 127, 128, 16_383, 16_384, 1 << 35, u64::MAX - 1, u64::MAX] {
+            let mut bytes = BytesMut::new();
+            put_count(&mut bytes, count);
+            bytes.put_u8(7);
+            assert_eq!(take_count(&bytes), Some((count, &[7][..])), "{count}");
+        }
+        let too_large = [&[0xff; 9][..], &[0x02]].concat();
+        assert_eq!((take_count(&too_large), take_count(&[0x80; 40]), take_count(&[])), (None, None, None));
+    }
+
+    #[test]
+    fn a_cursor_of_version_1_is_still_read() {
+        let mut bytes = BytesMut::from(&[1][..]);
+        bytes.put_slice(&scope_hash("default/papo", &geral()));
+        bytes.put_slice(b"\x08server-1\0\0\0\x01");
+        bytes.put_u64(7);
+        bytes.put_u64(300);
+        let have = VersionVector::from(vec![(ServerName::new("server-1").unwrap(), Boot(7), 300)]);
+        assert_eq!(read_cursor("default/papo", &geral(), &bytes), Ok(have));
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! (docs/adr/0006). This module must not know about operations on their way to the disk, who asks, or what makes an operation
 //! durable.
 
+mod digest;
 mod entries;
 mod merge;
 mod recent;
@@ -21,6 +22,7 @@ use crate::heading::Heading;
 use crate::op::Op;
 use crate::state::{Change, Scope, State};
 use crate::vector::{VersionVector, Writer};
+use digest::Digest;
 use entries::Entries;
 pub(crate) use entries::{Place, Subject};
 use merge::Merge;
@@ -78,6 +80,8 @@ pub struct History {
     shown_of_boot: HashMap<Boot, u64>,
     /// The boots shown last, the latest at the end.
     latest: Vec<Boot>,
+    /// Of what is shown.
+    digest: Digest,
 }
 
 impl History {
@@ -97,6 +101,7 @@ impl History {
             highest: Lamport::default(),
             shown_of_boot: HashMap::new(),
             latest: Vec::new(),
+            digest: Digest::default(),
         }
     }
 
@@ -169,6 +174,7 @@ impl History {
             self.latest.remove(0);
         }
         for place in newly {
+            self.digest.add(self.entries.get(place), writer.boot);
             self.stand(place);
         }
         true
@@ -362,6 +368,11 @@ impl History {
     #[must_use]
     pub fn shown(&self) -> &VersionVector {
         &self.shown
+    }
+
+    /// The same on every server that shows the same operations.
+    pub(crate) fn digest(&self) -> u64 {
+        self.digest.get()
     }
 
     /// Hands on what a holder of `have` lacks, by writer and without gaps, until `take` has enough. It is read as it goes.

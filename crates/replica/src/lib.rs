@@ -17,6 +17,7 @@ mod cursor;
 pub mod export;
 mod heading;
 pub mod history;
+mod membership;
 pub mod op;
 mod peer;
 pub mod replica;
@@ -28,6 +29,7 @@ pub use archive::{Archive, MemoryArchive};
 pub use constants::PEER_MESSAGE_BYTES_MAX;
 pub use heading::{About, Heading};
 pub use history::{History, HoldError, Restoring};
+pub use membership::{Membership, Standing};
 pub use op::{Op, OpKind};
 pub use replica::{
     Counters, Durability, Effect, Input, LoginPolicy, Now, OpenError, Origin, PeerLink, PeerStatus, Replica,

@@ -2,7 +2,9 @@
 //!
 //! ```text
 //! Hello -->  <-- Hello          first on a link, both ways: another cluster's messages are ignored
-//! Pull {have} -->               every second, on connecting, and at once while there is more
+//! Check {hashes} -->            every second
+//!            <-- Checked {hashes}
+//! Pull {have} -->               when these differ, on connecting, and at once while there is more
 //!            <-- Ops {more}
 //! Push {ops} -->                after a write; what does not fit is pulled
 //!            <-- Have           when a batch is on disk or more is shown: what changed
@@ -13,7 +15,7 @@
 //!
 //! Version 2 added `Have`, `shown`, and what a `Hello` says of the sender's history. A server of version 1 reads past the new
 //! fields, is sent no `Have`, and is pulled from only on links that this server opened; its own messages lack the fields, which
-//! then count as empty.
+//! then count as empty. Version 3 added `Check`; a server that does not speak it is sent a `Pull` every second.
 
 use crate::constants::PEER_MESSAGE_BYTES_MAX;
 use crate::op::Op;
@@ -27,11 +29,13 @@ use serde::{Deserialize, Serialize};
 /// The first byte of each message: how it is encoded.
 const ENCODING: u8 = 1;
 /// The newest version of these messages, which a `Hello` tells.
-pub(crate) const PEER_VERSION: u8 = 2;
+pub(crate) const PEER_VERSION: u8 = 3;
 /// The oldest version that is understood.
 pub(crate) const PEER_VERSION_MIN: u8 = 1;
 /// From this version on a peer reads `Have`, and answers whoever opened the link.
 pub(crate) const PEER_VERSION_HAVE: u8 = 2;
+/// From this version on a peer reads `Check`.
+pub(crate) const PEER_VERSION_CHECK: u8 = 3;
 
 /// The first message on a link, both ways.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -60,6 +64,17 @@ pub(crate) struct Facts {
     pub(crate) lamport: Lamport,
     /// When the addressed server took its newest operation that the sender holds, where the sender knows whom it addresses.
     pub(crate) taken_at: Option<UnixMillis>,
+}
+
+/// What a server has, in so few bytes that it can be told every second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Hashes {
+    /// Of the vector of what is on disk.
+    pub(crate) have: u64,
+    /// Of the vector of what is shown.
+    pub(crate) shown: u64,
+    /// Of the operations that are shown.
+    pub(crate) digest: u64,
 }
 
 /// One message between servers.
@@ -92,6 +107,20 @@ pub(crate) enum PeerMessage {
         /// What it shows.
         #[serde(default)]
         shown: VersionVector,
+    },
+    /// Asks whether the other has the same.
+    Check {
+        /// What the sender has.
+        hashes: Hashes,
+        /// Comes back with the answer.
+        token: u64,
+    },
+    /// The answer to a check.
+    Checked {
+        /// What the sender has.
+        hashes: Hashes,
+        /// Of the check.
+        token: u64,
     },
     /// New operations of the sender's, which are on its disk.
     Push {

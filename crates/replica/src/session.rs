@@ -3,12 +3,13 @@
 //! writes, causal order, requests without a user); for a direct connection it stays in a bounded table here.
 //!
 //! Cookie, version 2: `version, lamport (8 bytes), flags`, then with flag 1 `boot (8), seq (8)` of the last durable write, then
-//! how many writers the last read rested on (1) and `boot (8), seq (8)` of each, then with flag 2 the user's name up to the end.
+//! how many more writers it has seen (1) and `boot (8), seq (8)` of each, then with flag 2 the user's name up to the end.
 //! Integers are big endian. A boot is 64 random bits, so it stands for its server.
 //!
 //! What a read rested on is the whole shown vector of the server that served it, which fits no cookie. So it is the writers of whom
 //! that server showed something last, as many as fit: in a cluster of that many servers each one that writes. A server that shows
-//! all of these lacks at most what older boots wrote, and that was everywhere long before.
+//! all of these lacks at most what older boots wrote, and that was everywhere long before. A write through another server than the
+//! last joins them.
 
 use crate::constants::SESSIONS_MAX;
 use crate::history::LATEST_WRITERS;
@@ -58,7 +59,7 @@ pub(crate) struct Session {
     pub(crate) user: Option<UserName>,
     /// The last durable write: a server that does not show it must not serve this connection.
     pub(crate) written: Option<Seen>,
-    /// What the last read rested on; the same holds for each.
+    /// What the last read rested on, and earlier writes, the latest at the end; the same holds for each.
     pub(crate) read: Vec<Seen>,
     /// The highest Lamport value that the connection was told.
     pub(crate) lamport: Lamport,
@@ -73,6 +74,20 @@ impl Session {
     /// All that a server must show to serve this connection.
     pub(crate) fn seen(&self) -> impl Iterator<Item = &Seen> {
         self.written.iter().chain(&self.read)
+    }
+
+    /// A write of this connection is durable. What it wrote before, through another server, counts on.
+    pub(crate) fn wrote(&mut self, dot: &Dot) {
+        let Some(before) = self.written.replace(dot.into()).filter(|before| before.boot != dot.boot) else {
+            return;
+        };
+        match self.read.iter_mut().find(|seen| seen.boot == before.boot) {
+            Some(seen) => seen.seq = seen.seq.max(before.seq),
+            None => self.read.push(before),
+        }
+        if self.read.len() > LATEST_WRITERS {
+            self.read.remove(0);
+        }
     }
 
     /// As a cookie.
@@ -167,6 +182,7 @@ impl Sessions {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use papo_protocol::ServerName;
 
     fn full() -> Session {
         Session {
@@ -188,6 +204,22 @@ mod tests {
         ] {
             assert_eq!(Session::from_cookie(&session.to_cookie()), Ok(session));
         }
+    }
+
+    #[test]
+    fn a_session_remembers_its_last_write_through_each_server_as_far_as_there_is_room() {
+        let mut session = Session::default();
+        let dot = |boot, seq| Dot { origin: ServerName::new("server-1").unwrap(), boot: Boot(boot), seq };
+        for (boot, seq) in [(1, 5), (2, 7), (2, 8), (1, 6), (3, 1)] {
+            session.wrote(&dot(boot, seq));
+        }
+        let seen: Vec<_> = session.seen().map(|seen| (seen.boot.0, seen.seq)).collect();
+        assert_eq!(seen, [(3, 1), (1, 6), (2, 8)]);
+        for boot in 10..30 {
+            session.wrote(&dot(boot, 1));
+        }
+        assert_eq!(session.seen().count(), 1 + LATEST_WRITERS);
+        assert_eq!(Session::from_cookie(&session.to_cookie()), Ok(session));
     }
 
     #[test]

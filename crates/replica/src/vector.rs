@@ -60,9 +60,14 @@ impl VersionVector {
         self.0.iter().map(|(writer, count)| (writer, *count))
     }
 
-    /// The same for equal vectors, and different for different ones but for chance: 16 hexadecimal digits of SHA-256.
+    /// The same for equal vectors, and different for different ones but for chance: 16 hexadecimal digits.
     #[must_use]
     pub fn digest(&self) -> String {
+        format!("{:016x}", self.hash())
+    }
+
+    /// The same as a number: of SHA-256.
+    pub(crate) fn hash(&self) -> u64 {
         let mut hasher = Sha256::new();
         for (writer, count) in &self.0 {
             // Names are of any length: the length keeps entries apart.
@@ -71,7 +76,7 @@ impl VersionVector {
             hasher.update(writer.boot.0.to_be_bytes());
             hasher.update(count.to_be_bytes());
         }
-        hasher.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+        hasher.finalize().iter().take(8).fold(0, |hash, byte| (hash << 8) | u64::from(*byte))
     }
 
     /// Whether nothing is held.

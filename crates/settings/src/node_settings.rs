@@ -9,14 +9,23 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 
-/// The settings of every node of one cluster.
+/// The settings of every node of one cluster. What a newer writer adds here, an older node reads past.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct NodeSettings {
     /// Which cluster this is.
     pub cluster_id: ClusterId,
-    /// The names of its servers; `server-n` has rank n.
+    /// Counts the changes of who the servers are.
+    #[serde(default)]
+    pub generation: u64,
+    /// The names of the servers whose disks count; `server-n` has rank n.
     pub members: Vec<String>,
+    /// Servers that fetch what there is, and do not count yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub joining: Vec<String>,
+    /// Servers that count no more, and stay until the members have what they have.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub leaving: Vec<String>,
     /// The spec, with every default filled in.
     pub spec: ChatClusterSpec,
 }
@@ -27,7 +36,10 @@ impl NodeSettings {
     pub fn of(cluster: &ChatCluster) -> Self {
         Self {
             cluster_id: cluster.cluster_id(),
+            generation: 0,
             members: member_names(cluster.spec.replicas),
+            joining: Vec::new(),
+            leaving: Vec::new(),
             spec: cluster.spec.clone(),
         }
     }
@@ -74,6 +86,13 @@ mod tests {
         assert_eq!(settings.cluster_id.as_str(), "chat/papo");
         assert_eq!(settings.members, ["server-1", "server-2"]);
         assert_eq!(NodeSettings::read(&settings.to_yaml().unwrap()).unwrap(), settings);
+    }
+
+    #[test]
+    fn a_node_reads_past_what_a_newer_writer_adds() {
+        let text = "clusterId: chat/papo\nmembers: [server-1]\njoining: [server-2]\nzones: [a, b]\nspec: {replicas: 1}\n";
+        let settings = NodeSettings::read(text).unwrap();
+        assert_eq!((settings.generation, settings.joining), (0, vec!["server-2".to_owned()]));
     }
 
     #[test]

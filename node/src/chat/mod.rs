@@ -8,6 +8,7 @@
 mod catch_up;
 mod command;
 mod complete;
+mod history;
 mod line;
 mod screen;
 mod script;

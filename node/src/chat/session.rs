@@ -1,9 +1,10 @@
 //! One person in the chat: carries commands out and shows what came of them.
 
 use super::ChatOptions;
-use super::catch_up::{CATCH_UP, CatchUp, History, Joined, catch_up, field, show_live, unseen, watch_link};
+use super::catch_up::{CatchUp, NEWEST, Places, catch_up, show_live, unseen, watch_link};
 use super::command::{COMMANDS, Command, SCRIPT_COMMANDS};
 use super::complete::Names;
+use super::history::History;
 use super::line::{self, Line, Message, Place};
 use super::screen::Screen;
 use crate::client::{Client, Link, LiveStream, RequestError, Seen, SharedClock, now};
@@ -24,6 +25,8 @@ const INBOX_SHOWN: usize = 10;
 /// How often, and how far apart, a channel is looked for that one server says is there.
 const APPEAR_TRIES: usize = 10;
 const APPEAR_PAUSE: Duration = Duration::from_millis(200);
+/// A post comes back live within this; one that does not has the histories read on.
+const BACK_WITHIN: Duration = Duration::from_secs(2);
 /// How often, at most, the names for completion are asked for.
 const NAMES_EVERY: Duration = Duration::from_secs(15);
 
@@ -57,7 +60,7 @@ pub(super) struct Session {
     names: Names,
     names_asked: Option<Instant>,
     user: UserName,
-    joined: Joined,
+    places: Places,
     current: Option<String>,
     wake: Arc<Notify>,
     asked: String,
@@ -75,13 +78,14 @@ impl Session {
     ) -> Result<Self, EnterError> {
         let (clock, seen) = (SharedClock::default(), Seen::default());
         let (asked, addresses) = options.asked();
-        let client = Client::open(addresses, clock.clone());
+        let client = Client::open(addresses.clone(), clock.clone());
         let wake = Arc::new(Notify::new());
         let mut background = JoinSet::new();
         background.spawn(watch_link(client.link(), asked.clone(), screen.clone(), wake.clone()));
 
         let login = client.write("login", &[("user", user.as_str())]).await;
         let history = History::new(client.clone());
+        let reader = history.over(Client::open(addresses, clock.clone()));
         match login {
             Ok(reply) => history.learn(&reply),
             // Some foreign servers refuse whoever has entered before, and then serve them well.
@@ -96,12 +100,13 @@ impl Session {
         let (live, messages) = LiveStream::open(addresses, clock, seen.clone());
         live.follow(user.as_str());
         background.spawn(watch_link(live.link(), heard, screen.clone(), wake.clone()));
-        background.spawn(show_live(messages, user.as_str().to_owned(), screen.clone(), names.clone()));
-        let joined = Joined::default();
+        let me = user.as_str().to_owned();
+        background.spawn(show_live(messages, me, screen.clone(), names.clone(), wake.clone()));
+        let places = Places::default();
         background.spawn(catch_up(CatchUp {
-            history: history.clone(),
-            me: user.as_str().to_owned(),
-            joined: joined.clone(),
+            history: reader,
+            live: live.clone(),
+            places: places.clone(),
             seen: seen.clone(),
             screen: screen.clone(),
             wake: wake.clone(),
@@ -115,7 +120,7 @@ impl Session {
             names,
             names_asked: None,
             user,
-            joined,
+            places,
             current: None,
             wake,
             asked,
@@ -141,9 +146,8 @@ impl Session {
     /// Shows what came while away, and enters the first channel.
     pub(super) async fn begin(&mut self) -> Done {
         let inbox = Place::User(self.user.as_str().to_owned());
-        if let Ok(messages) = self.history.fetch(&inbox, CATCH_UP).await {
-            self.show_last(unseen(messages, &inbox, &self.seen), INBOX_SHOWN);
-        }
+        // Whatever went wrong is tried again in the background.
+        let _ = self.read_from_now(inbox, INBOX_SHOWN).await;
         self.join(FIRST_CHANNEL).await
     }
 
@@ -172,7 +176,9 @@ impl Session {
         match self.client.write("publish", &fields).await {
             Ok(reply) => {
                 // It comes back as a live message; without that connection it is shown here.
-                if !matches!(*self.live.link().borrow(), Link::Up { .. }) {
+                if matches!(*self.live.link().borrow(), Link::Up { .. }) {
+                    self.expect_back(&reply);
+                } else {
                     self.show_own(&reply, Place::Channel(channel), text);
                 }
                 Done::Well
@@ -208,25 +214,35 @@ impl Session {
         }
         // Followed first, read afterwards: what comes in between is in one of the two, and shown once.
         self.live.follow(channel);
-        self.joined.add(channel);
         self.current = Some(channel.to_owned());
         self.screen.note(format!("joined #{channel}"));
+        let read = self.read_from_now(Place::Channel(channel.to_owned()), HISTORY_SHOWN).await;
         self.wake.notify_one();
-        let scope = Place::Channel(channel.to_owned());
-        match self.history.fetch(&scope, CATCH_UP).await {
-            Ok(messages) => {
-                self.show_last(unseen(messages, &scope, &self.seen), HISTORY_SHOWN);
-                Done::Well
-            }
+        match read {
+            Ok(()) => Done::Well,
             Err(error) => self.failed(format!("no history of #{channel}: {}", self.explain(&error))),
         }
+    }
+
+    /// Shows the last of a place's history; from there it is read on in the background, also when this failed.
+    async fn read_from_now(&self, place: Place, count: usize) -> Result<(), RequestError> {
+        let read = self.history.newest(&place, NEWEST).await;
+        let (cursor, read) = match read {
+            Ok(page) => {
+                self.show_last(unseen(page.messages, &place, &self.seen), count);
+                (page.cursor, Ok(()))
+            }
+            Err(error) => (None, Err(error)),
+        };
+        self.places.add(place, cursor);
+        read
     }
 
     fn leave(&mut self, channel: Option<String>) -> Done {
         let Some(channel) = channel.or_else(|| self.current.clone()) else {
             return self.failed("you are in no channel".to_owned());
         };
-        if !self.joined.remove(&channel) {
+        if !self.places.remove(&Place::Channel(channel.clone())) {
             return self.failed(format!("you are not in #{channel}"));
         }
         // A user may have the channel's name: direct messages go on.
@@ -234,7 +250,7 @@ impl Session {
             self.live.unfollow(&channel);
         }
         if self.current.as_ref() == Some(&channel) {
-            self.current = self.joined.all().pop();
+            self.current = self.places.channels().pop();
         }
         match &self.current {
             Some(current) => self.screen.note(format!("left #{channel}; you write to #{current} now")),
@@ -274,7 +290,7 @@ impl Session {
     async fn channels(&mut self) -> Done {
         match self.list_channels().await {
             Ok(channels) => {
-                let joined = self.joined.all();
+                let joined = self.places.channels();
                 let mark = |channel: &String| if joined.contains(channel) { " (joined)" } else { "" };
                 let channels: Vec<_> =
                     channels.iter().map(|channel| format!("#{channel}{}", mark(channel))).collect();
@@ -305,13 +321,13 @@ impl Session {
         if !self.history.is_available() {
             return self.failed("this server keeps no history".to_owned());
         }
-        match self.history.fetch(&scope, count).await {
-            Ok(messages) if messages.is_empty() => {
+        match self.history.newest(&scope, count).await {
+            Ok(page) if page.messages.is_empty() => {
                 self.screen.note("nothing was said here yet");
                 Done::Well
             }
-            Ok(messages) => {
-                for message in messages {
+            Ok(page) => {
+                for message in page.messages {
                     self.seen.is_new(message.message_id.as_ref());
                     self.screen.show(&Line::Message(Message::of_history(message, &scope, now())));
                 }
@@ -322,7 +338,7 @@ impl Session {
     }
 
     fn who(&self) -> Done {
-        let joined: Vec<_> = self.joined.all().iter().map(|channel| format!("#{channel}")).collect();
+        let joined: Vec<_> = self.places.channels().iter().map(|channel| format!("#{channel}")).collect();
         let place = self
             .current
             .as_ref()
@@ -396,6 +412,19 @@ impl Session {
         }
     }
 
+    /// Has the histories read on when this post does not come back live.
+    fn expect_back(&mut self, reply: &ReadReply) {
+        let Some(identity) = message_id(reply) else { return };
+        let (seen, wake) = (self.seen.clone(), self.wake.clone());
+        self.background.spawn(async move {
+            tokio::time::sleep(BACK_WITHIN).await;
+            if !seen.knows(&identity) {
+                wake.notify_one();
+            }
+        });
+        while self.background.try_join_next().is_some() {}
+    }
+
     fn failed(&self, text: String) -> Done {
         self.screen.problem(text);
         Done::Badly
@@ -420,7 +449,7 @@ fn is_name_taken(error: &RequestError) -> bool {
 }
 
 fn message_id(reply: &ReadReply) -> Option<Identity> {
-    match field(reply, "message_id") {
+    match reply.data.get("message_id") {
         Some(Value::Bytes(bytes)) => bytes.as_ref().try_into().ok().map(Identity),
         _ => None,
     }

@@ -8,6 +8,8 @@ use super::session::{EnterError, Session};
 use super::{ChatOptions, Outcome};
 use anyhow::Context as _;
 use papo_protocol::UserName;
+use rustix::stdio::stdout;
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use rustyline::completion::Completer;
 use rustyline::error::ReadlineError;
 use rustyline::highlight::Highlighter;
@@ -17,14 +19,48 @@ use rustyline::validate::Validator;
 use rustyline::{CompletionType, Config, Context, Editor, ExternalPrinter, Helper};
 use std::io::Write as _;
 use std::sync::mpsc as blocking;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use unicode_width::UnicodeWidthStr as _;
+
+/// Has the terminal no longer mark what is pasted, as rustyline asks it to while a line is edited.
+const PASTE_UNMARKED: &str = "\x1b[?2004l";
 
 /// A width for terminals that do not tell theirs.
 const COLUMNS_DEFAULT: usize = 80;
 
-/// Chats until the person leaves.
+/// Chats until the person leaves, or the process is told to stop.
 pub(super) async fn run(options: &ChatOptions) -> anyhow::Result<Outcome> {
+    let _before = Before::remember()?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    tokio::select! {
+        outcome = chat(options) => outcome,
+        _ = terminate.recv() => Ok(Outcome::Fine),
+    }
+}
+
+/// The terminal as it was. While a line is edited keys come one by one and unechoed; who is interrupted then, by SIGTERM or by the end
+/// of `papo local`, must not leave that to the shell.
+struct Before(Termios);
+
+impl Before {
+    fn remember() -> anyhow::Result<Self> {
+        Ok(Self(tcgetattr(stdout()).context("cannot read the settings of this terminal")?))
+    }
+}
+
+impl Drop for Before {
+    fn drop(&mut self) {
+        let is_editing = tcgetattr(stdout()).is_ok_and(|now| !now.local_modes.contains(LocalModes::ICANON));
+        if is_editing {
+            // A terminal that is gone needs no settings.
+            let _ = tcsetattr(stdout(), OptionalActions::Now, &self.0);
+            let _ = writeln!(std::io::stdout(), "{PASTE_UNMARKED}");
+        }
+    }
+}
+
+async fn chat(options: &ChatOptions) -> anyhow::Result<Outcome> {
     let colours = !options.no_color && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let names = Names::default();
     let mut keyboard = Keyboard::open(names.clone())?;

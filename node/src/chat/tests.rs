@@ -1,7 +1,7 @@
 //! Whole chats, as scripts against a tiny server.
 
 use super::*;
-use crate::client::test_server::{Dialect, TestServer};
+use crate::client::test_server::{Dialect, Stopped, TestServer};
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc;
@@ -136,11 +136,10 @@ async fn joining_shows_the_latest_history_once() {
     assert_eq!(page.count("#geral bia: mensagem 30"), 2, "the second by /history");
 }
 
-#[tokio::test]
-async fn what_was_missed_while_the_connection_was_lost_is_shown_afterwards() {
-    let server = TestServer::start(Dialect::Papo).await;
+/// Somebody who has said `oi` and lost the connection then; what is stored now is missed.
+async fn cut_off(server: TestServer, expected: &str) -> (Person, Stopped) {
     let ana = Person::enter(&server, "ana");
-    ana.types("oi\n/expect #geral ana: oi\n/expect 20 again\n/expect 20 perdida").await;
+    ana.types(&format!("oi\n/expect #geral ana: oi\n/expect 20 again\n/expect 20 {expected}")).await;
     while ana.page.count("#geral ana: oi") == 0 {
         tokio::task::yield_now().await;
     }
@@ -148,11 +147,48 @@ async fn what_was_missed_while_the_connection_was_lost_is_shown_afterwards() {
     while !ana.page.lines().iter().any(|line| line.starts_with("! no connection to the proxy")) {
         tokio::task::yield_now().await;
     }
+    (ana, stopped)
+}
+
+#[tokio::test]
+async fn what_was_missed_while_the_connection_was_lost_is_shown_afterwards() {
+    let server = TestServer::start(Dialect::Papo).await;
+    let (ana, stopped) = cut_off(server, "perdida").await;
     stopped.store("geral", "bia", "perdida", 77);
     let _server = stopped.start().await;
     let (outcome, page) = ana.ends().await;
     assert_eq!(outcome, Outcome::Fine, "{:#?}", page.lines());
     page.assert_has("#geral bia: perdida");
+    page.assert_has("#geral ana: oi");
+}
+
+#[tokio::test]
+async fn a_history_is_read_on_page_after_page_however_much_was_missed() {
+    let missed = 2 * catch_up::NEWEST;
+    let server = TestServer::start(Dialect::Papo).await;
+    let (ana, stopped) = cut_off(server, &format!("perdida {missed}.")).await;
+    for number in 1..=missed {
+        stopped.store("geral", "bia", &format!("perdida {number}."), 1000 + number as u128);
+    }
+    stopped.world().page = 7;
+    let _server = stopped.start().await;
+    let (outcome, page) = ana.ends().await;
+    assert_eq!(outcome, Outcome::Fine, "{:#?}", page.lines());
+    let shown: Vec<_> = page.lines().into_iter().filter(|line| line.contains("perdida")).collect();
+    let expected: Vec<_> = (1..=missed).map(|number| format!("#geral bia: perdida {number}.")).collect();
+    assert_eq!(shown, expected);
+}
+
+#[tokio::test]
+async fn a_cursor_that_is_refused_is_forgotten_and_nothing_is_shown_again() {
+    let server = TestServer::start(Dialect::Papo).await;
+    let (ana, stopped) = cut_off(server, "outra vida").await;
+    stopped.world().epoch += 1;
+    stopped.store("geral", "bia", "outra vida", 77);
+    let _server = stopped.start().await;
+    let (outcome, page) = ana.ends().await;
+    assert_eq!(outcome, Outcome::Fine, "{:#?}", page.lines());
+    page.assert_has("#geral bia: outra vida");
     page.assert_has("#geral ana: oi");
 }
 

@@ -9,6 +9,8 @@ use super::{BACKOFF_MIN, CONNECT_TIMEOUT, MESSAGE_LIMITS, Seen, endpoint, longer
 use papo_protocol::client::{ReadMessage, read_publication};
 use papo_settings::{Address, ports};
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
@@ -32,6 +34,8 @@ pub struct Publication {
 enum Change {
     Follow(String),
     Unfollow(String),
+    /// The proxy may hang: on to the next, or to the same anew.
+    Reconnect,
 }
 
 /// A handle to the task that owns the SUB socket. Clones share it; the task ends with the last of them, or with the receiver.
@@ -39,6 +43,7 @@ enum Change {
 pub struct LiveStream {
     changes: mpsc::UnboundedSender<Change>,
     link: watch::Receiver<Link>,
+    heard: Arc<AtomicU64>,
 }
 
 impl LiveStream {
@@ -55,8 +60,11 @@ impl LiveStream {
         let (events, messages) = mpsc::channel(EVENTS);
         let (report, link) = LinkReport::new();
         let addresses = Rotation::new(addresses, loopback(ports::PROXY_SUBSCRIBERS));
-        tokio::spawn(Listener { addresses, clock, seen, report, topics: BTreeSet::new(), events }.run(queue));
-        (Self { changes, link }, messages)
+        let heard = Arc::<AtomicU64>::default();
+        let topics = BTreeSet::new();
+        let listener = Listener { addresses, clock, seen, report, topics, events, heard: heard.clone() };
+        tokio::spawn(listener.run(queue));
+        (Self { changes, link, heard }, messages)
     }
 
     /// Follows a topic: a channel's name, or a user's own for direct messages.
@@ -68,6 +76,17 @@ impl LiveStream {
     /// Follows a topic no longer.
     pub fn unfollow(&self, topic: &str) {
         let _ = self.changes.send(Change::Unfollow(topic.to_owned()));
+    }
+
+    /// Publications that have come so far, those seen before among them.
+    #[must_use]
+    pub fn heard(&self) -> u64 {
+        self.heard.load(Ordering::Relaxed)
+    }
+
+    /// The proxy may hang, which ZeroMQ does not tell: connects anew, where there are several to the next.
+    pub fn suspect(&self) {
+        let _ = self.changes.send(Change::Reconnect);
     }
 
     /// How the socket stands with the proxies: lost when none of them is there.
@@ -84,6 +103,7 @@ struct Listener {
     report: LinkReport,
     topics: BTreeSet<String>,
     events: mpsc::Sender<Publication>,
+    heard: Arc<AtomicU64>,
 }
 
 /// Why a connection ended.
@@ -167,6 +187,7 @@ impl Listener {
         match change {
             Change::Follow(topic) => self.topics.insert(topic.clone()),
             Change::Unfollow(topic) => self.topics.remove(topic),
+            Change::Reconnect => true,
         }
     }
 
@@ -177,6 +198,7 @@ impl Listener {
         match change {
             Change::Follow(topic) => in_time(socket.subscribe(topic)).await,
             Change::Unfollow(topic) => in_time(socket.unsubscribe(topic)).await,
+            Change::Reconnect => Err(ZmqError::Other("nothing comes over it")),
         }
     }
 
@@ -193,6 +215,7 @@ impl Listener {
         match read_publication(body, &MESSAGE_LIMITS) {
             Ok(message) => {
                 self.clock.on_receive(message.clock);
+                self.heard.fetch_add(1, Ordering::Relaxed);
                 if self.seen.is_new(message.message_id.as_ref()) {
                     self.events.send(Publication { topic: topic.to_owned(), message }).await?;
                 }

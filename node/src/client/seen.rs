@@ -30,6 +30,12 @@ impl Seen {
         }
         !known
     }
+
+    /// Whether the identity is remembered.
+    pub fn knows(&self, identity: &Identity) -> bool {
+        let generations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        generations.young.contains(identity) || generations.old.contains(identity)
+    }
 }
 
 #[cfg(test)]
@@ -43,7 +49,9 @@ mod tests {
     #[test]
     fn a_message_is_new_once_and_one_without_identity_always() {
         let seen = Seen::default();
+        assert!(!seen.knows(&identity(1)));
         assert!(seen.is_new(Some(&identity(1))));
+        assert!(seen.knows(&identity(1)));
         assert!(!seen.clone().is_new(Some(&identity(1))));
         assert!(seen.is_new(None) && seen.is_new(None));
     }

@@ -17,7 +17,7 @@ use zeromq::{PubSocket, RepSocket, Socket, SocketRecv, SocketSend, ZmqMessage};
 pub(crate) enum Dialect {
     /// The exercise's own statement.
     Foreign,
-    /// With `message_id` and `history`, and each `papo_id` carried out once.
+    /// With `message_id` and `history` by cursor, and each `papo_id` carried out once.
     Papo,
 }
 
@@ -41,6 +41,10 @@ pub(crate) struct World {
     pub(crate) heard: Vec<(String, Option<Identity>)>,
     /// So many requests are carried out, and the connection then cut without a reply.
     pub(crate) cuts: usize,
+    /// Messages in a page of a history read by cursor; 0 sets no bound.
+    pub(crate) page: usize,
+    /// A cursor of another epoch is invalid.
+    pub(crate) epoch: u64,
     clock: LamportClock,
 }
 
@@ -105,6 +109,10 @@ pub(crate) struct Stopped {
 impl Stopped {
     pub(crate) async fn start(self) -> TestServer {
         TestServer::with(self.dialect, self.world, Some(self.ports)).await
+    }
+
+    pub(crate) fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap()
     }
 
     /// Stores a message without publishing it: it was published while nobody could hear.
@@ -213,19 +221,21 @@ fn answer(world: &mut World, request: &[u8], dialect: Dialect) -> (Bytes, Option
         }
         "history" if dialect == Dialect::Papo => {
             let (channel, user) = (field("channel"), field("user"));
-            let wanted = |stored: &&Stored| {
+            let wanted = |stored: &Stored| {
                 if channel.is_empty() {
                     stored.direct && (stored.topic == user || stored.user == user)
                 } else {
                     stored.topic == channel
                 }
             };
-            vec![(
-                "messages",
-                Value::List(
-                    world.messages.iter().filter(wanted).map(|stored| body(stored, dialect)).collect(),
-                ),
-            )]
+            match page(world, text_in(&data, "papo_cursor"), wanted) {
+                Some((messages, next)) => vec![
+                    ("messages", Value::List(messages.iter().map(|stored| body(stored, dialect)).collect())),
+                    ("papo_cursor", text(&format!("{}-{next}", world.epoch))),
+                    ("more", Value::Bool(next < world.messages.len())),
+                ],
+                None => vec![("status", text("erro")), ("code", text("cursor_invalid"))],
+            }
         }
         other => panic!("this server knows no service {other} and would hang for good"),
     };
@@ -236,6 +246,27 @@ fn answer(world: &mut World, request: &[u8], dialect: Dialect) -> (Bytes, Option
     fields.push(("clock", Value::Int(world.clock.on_send().get().into())));
     let reply = map(vec![("service", text(&service)), ("data", map(fields))]);
     (encode(&reply, Encoding::MessagePack).into(), publication)
+}
+
+/// What follows the cursor, `epoch-number`, and the next one's number.
+fn page(
+    world: &World,
+    cursor: Option<String>,
+    wanted: impl Fn(&Stored) -> bool,
+) -> Option<(Vec<Stored>, usize)> {
+    let all = world.messages.iter().cloned().enumerate().filter(|(_, stored)| wanted(stored));
+    let Some(cursor) = cursor else {
+        return Some((all.map(|(_, stored)| stored).collect(), world.messages.len()));
+    };
+    let (epoch, number) = cursor.split_once('-')?;
+    let (epoch, number): (u64, usize) = (epoch.parse().ok()?, number.parse().ok()?);
+    let mut rest: Vec<_> = all.skip_while(|(place, _)| *place < number).collect();
+    let next = match rest.get(world.page) {
+        Some((place, _)) if world.page > 0 => *place,
+        _ => world.messages.len(),
+    };
+    rest.retain(|(place, _)| *place < next);
+    (epoch == world.epoch).then(|| (rest.into_iter().map(|(_, stored)| stored).collect(), next))
 }
 
 fn publication_of(stored: &Stored, dialect: Dialect) -> ZmqMessage {

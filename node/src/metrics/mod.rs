@@ -208,6 +208,8 @@ pub struct ServerMetrics {
     operations: IntGauge,
     in_flight: IntGauge,
     lamport: IntGauge,
+    generation: IntGauge,
+    diverged: IntGauge,
 }
 
 impl ServerMetrics {
@@ -242,6 +244,16 @@ impl ServerMetrics {
             operations: gauge(registry, "papo_server_operations", "Operations held")?,
             in_flight: gauge(registry, "papo_server_in_flight", "Requests without an answer")?,
             lamport: gauge(registry, "papo_server_lamport", "Value of the Lamport clock")?,
+            generation: gauge(
+                registry,
+                "papo_server_membership_generation",
+                "Generation of the membership in force",
+            )?,
+            diverged: gauge(
+                registry,
+                "papo_server_peers_diverged",
+                "Servers that show other operations than this one under the same numbers",
+            )?,
         })
     }
 
@@ -261,6 +273,8 @@ impl ServerMetrics {
         self.operations.set(size(replica.history().len()));
         self.in_flight.set(size(in_flight));
         self.lamport.set(i64::try_from(replica.lamport().get()).unwrap_or(i64::MAX));
+        self.generation.set(i64::try_from(replica.membership().generation).unwrap_or(i64::MAX));
+        self.diverged.set(size(replica.diverged().count()));
     }
 }
 

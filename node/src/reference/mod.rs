@@ -7,6 +7,7 @@ mod registry;
 
 use crate::envelope::split_envelope;
 use crate::http::{self, SurfaceOwner};
+use crate::membership;
 use crate::metrics::ReferenceMetrics;
 use crate::role::{self, Context, now};
 use bytes::Bytes;
@@ -16,11 +17,13 @@ use papo_protocol::reference::{
     ReferenceCall, ReferenceReply, read_reference_request, write_reference_reply,
 };
 use papo_protocol::reply::{Code, Compat, Refusal, Reply, write_reply};
+use papo_replica::Membership;
 use papo_zmtp::{Encoded, Endpoint, Event, SocketType};
 use registry::{Registry, RegistryFull};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// What a reference service is told.
 #[derive(Debug, Clone)]
@@ -31,8 +34,10 @@ pub struct ReferenceOptions {
     pub http: SocketAddr,
     /// Where the ranks are kept.
     pub data: PathBuf,
-    /// Members that have their rank by name.
-    pub members: Vec<papo_protocol::ServerName>,
+    /// Servers that have their rank by name.
+    pub membership: Membership,
+    /// The file that says who they are from now on.
+    pub settings: Option<PathBuf>,
     /// After so long without a heartbeat a server leaves the list.
     pub expiry: Duration,
     /// `compat.listAsMap`.
@@ -48,11 +53,17 @@ const REQUEST_LIMITS: Limits = Limits { bytes: 16 << 10, depth: 8, values: 256 }
 /// When an address cannot be listened on, or the data folder cannot be used.
 pub async fn run(context: Context, options: ReferenceOptions) -> anyhow::Result<()> {
     let (owner, surface) = SurfaceOwner::new();
-    http::serve(options.http, surface, context.http_stop.clone(), &context.tracker).await?;
+    http::serve(options.http, surface, axum::Router::new(), context.http_stop.clone(), &context.tracker)
+        .await?;
     let metrics = ReferenceMetrics::register(&owner.registry)?;
     let ranks = file::RankFile::open(&options.data)?;
+    let first = options.membership.clone();
+    let mut membership = match options.settings {
+        Some(settings) => membership::follow(&context, first, settings, |_| ()),
+        None => watch::channel(first).1,
+    };
     let mut service = Service {
-        registry: Registry::new(&options.members, ranks.ranks().clone(), options.expiry),
+        registry: Registry::new(options.membership.all(), ranks.ranks().clone(), options.expiry),
         ranks,
         clock: LamportClock::default(),
         list_as_map: options.list_as_map,
@@ -66,6 +77,10 @@ pub async fn run(context: Context, options: ReferenceOptions) -> anyhow::Result<
     loop {
         let event = tokio::select! {
             event = servers.next() => event,
+            Ok(()) = membership.changed() => {
+                service.registry.set_members(membership.borrow_and_update().all());
+                continue;
+            }
             () = context.stop.cancelled() => break,
         };
         let Some(event) = event else { break };

@@ -4,6 +4,7 @@ use papo_protocol::ServerName;
 use papo_protocol::reference::{ListedServer, Registration};
 use papo_protocol::time::UnixMillis;
 use std::collections::{BTreeMap, HashMap};
+use std::mem;
 use std::time::Duration;
 
 /// Most names that ever get a rank: a bound for the table and its file.
@@ -25,16 +26,27 @@ pub struct Registry {
 impl Registry {
     /// Starts from the stored ranks. A member named `x-n` has rank n, whatever was stored; a stored name that held such a rank
     /// gets a new one when it registers again.
-    pub fn new(members: &[ServerName], stored: BTreeMap<ServerName, u32>, expiry: Duration) -> Self {
+    pub fn new<'a>(
+        members: impl Iterator<Item = &'a ServerName>,
+        stored: BTreeMap<ServerName, u32>,
+        expiry: Duration,
+    ) -> Self {
+        let mut registry = Self { ranks: stored, beats: HashMap::new(), expiry };
+        registry.set_members(members);
+        registry
+    }
+
+    /// These are members from now on, as at a start.
+    pub fn set_members<'a>(&mut self, members: impl Iterator<Item = &'a ServerName>) {
         let mut ranks: BTreeMap<ServerName, u32> =
-            members.iter().filter_map(|name| Some((name.clone(), ordinal(name)?))).collect();
+            members.filter_map(|name| Some((name.clone(), ordinal(name)?))).collect();
         let taken: Vec<u32> = ranks.values().copied().collect();
-        for (name, rank) in stored {
+        for (name, rank) in mem::take(&mut self.ranks) {
             if !taken.contains(&rank) {
                 ranks.entry(name).or_insert(rank);
             }
         }
-        Self { ranks, beats: HashMap::new(), expiry }
+        self.ranks = ranks;
     }
 
     /// Registers a server or hears from it again; says its rank.
@@ -94,11 +106,11 @@ mod tests {
 
     #[test]
     fn f01_ranks_are_unique_from_1_and_stable() {
-        let mut registry = Registry::new(&[], BTreeMap::new(), EXPIRY);
+        let mut registry = Registry::new([].iter(), BTreeMap::new(), EXPIRY);
         assert_eq!(beat(&mut registry, "beta", 0), 1);
         assert_eq!(beat(&mut registry, "alfa", 0), 2);
         assert_eq!(beat(&mut registry, "beta", 1), 1);
-        let mut again = Registry::new(&[], registry.ranks().clone(), EXPIRY);
+        let mut again = Registry::new([].iter(), registry.ranks().clone(), EXPIRY);
         assert_eq!(beat(&mut again, "alfa", 0), 2);
         assert_eq!(beat(&mut again, "gama", 0), 3);
     }
@@ -107,7 +119,7 @@ mod tests {
     fn f01_members_have_their_ordinal_and_others_come_above() {
         let stored = BTreeMap::from([(name("intruso"), 2), (name("velho"), 9)]);
         let mut registry =
-            Registry::new(&[name("server-1"), name("server-2"), name("server-3")], stored, EXPIRY);
+            Registry::new(["server-1", "server-2", "server-3"].map(name).iter(), stored, EXPIRY);
         assert_eq!(beat(&mut registry, "server-3", 0), 3);
         assert_eq!(beat(&mut registry, "server-2", 0), 2);
         assert_eq!(beat(&mut registry, "velho", 0), 9);
@@ -115,8 +127,18 @@ mod tests {
     }
 
     #[test]
+    fn f01_a_server_that_joins_gets_its_ordinal_and_who_had_it_another() {
+        let mut registry = Registry::new([name("server-1")].iter(), BTreeMap::new(), EXPIRY);
+        assert_eq!(beat(&mut registry, "intruso", 0), 2);
+        registry.set_members(["server-1", "server-2"].map(name).iter());
+        assert_eq!(beat(&mut registry, "server-2", 0), 2);
+        assert_eq!(beat(&mut registry, "intruso", 0), 3);
+        assert_eq!(registry.list(UnixMillis(1)).len(), 2);
+    }
+
+    #[test]
     fn f04_a_server_without_heartbeat_for_60_s_leaves_the_list_and_keeps_its_rank() {
-        let mut registry = Registry::new(&[], BTreeMap::new(), EXPIRY);
+        let mut registry = Registry::new([].iter(), BTreeMap::new(), EXPIRY);
         beat(&mut registry, "a", 0);
         beat(&mut registry, "b", 30_000);
         let listed = |registry: &mut Registry, at| -> Vec<u32> {

@@ -1,16 +1,12 @@
-//! Who the servers of the cluster are, as the settings file says now. In Kubernetes the file changes under a running server when
-//! the ChatCluster does, so that a new member needs no restart of the others (design, "Membership").
+//! The other servers of the cluster, and where they listen.
 
+use crate::membership;
 use crate::role::Context;
-use anyhow::Context as _;
 use papo_protocol::ServerName;
-use papo_settings::{Address, NodeSettings, ports};
+use papo_replica::Membership;
+use papo_settings::{Address, ports};
 use std::path::PathBuf;
-use std::time::Duration;
 use tokio::sync::watch;
-
-/// Between two looks at the settings file. The kubelet takes up to a minute to bring a change; this adds little.
-const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Where peers' addresses come from.
 #[derive(Debug, Clone)]
@@ -55,78 +51,31 @@ impl PeerDomain {
 #[derive(Debug)]
 pub struct Members {
     /// This server included.
-    pub names: watch::Receiver<Vec<ServerName>>,
+    pub membership: watch::Receiver<Membership>,
     /// Of the others.
     pub peers: watch::Receiver<Vec<Address>>,
 }
 
 /// Follows the members, of whom `first` are known at the start.
-pub fn follow(context: &Context, own: &ServerName, first: Vec<ServerName>, source: PeerSource) -> Members {
+pub fn follow(context: &Context, own: &ServerName, first: Membership, source: PeerSource) -> Members {
     let (settings, domain) = match source {
         PeerSource::Listed(peers) => {
-            return Members { names: watch::channel(first).1, peers: watch::channel(peers).1 };
+            return Members { membership: watch::channel(first).1, peers: watch::channel(peers).1 };
         }
         PeerSource::Derived { settings, domain } => (settings, domain),
     };
-    let (peers_sender, peers) = watch::channel(derive(&domain, own, &first));
-    let (names_sender, names) = watch::channel(first);
-    let (own, stop) = (own.clone(), context.stop.clone());
-    context.tracker.spawn(async move {
-        let mut last = String::new();
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(POLL_INTERVAL) => {}
-            }
-            match tokio::fs::read_to_string(&settings).await {
-                Ok(text) if text == last => {}
-                Ok(text) => {
-                    match NodeSettings::read(&text) {
-                        Ok(new) => match server_names(&new.members) {
-                            Ok(new) => {
-                                replace(&peers_sender, derive(&domain, &own, &new));
-                                if replace(&names_sender, new) {
-                                    tracing::info!(members = ?*names_sender.borrow(), "membership changed");
-                                }
-                            }
-                            Err(error) => {
-                                tracing::warn!(%error, "unreadable members: the old ones stay in force");
-                            }
-                        },
-                        Err(error) => {
-                            tracing::warn!(%error, "unreadable settings: the old ones stay in force");
-                        }
-                    }
-                    last = text;
-                }
-                Err(error) => tracing::warn!(%error, "cannot read the settings: the old ones stay in force"),
-            }
-        }
-    });
-    Members { names, peers }
+    let (sender, peers) = watch::channel(derive(&domain, own, &first));
+    let own = own.clone();
+    let derive_again = move |new: &Membership| {
+        // Nobody listens any more only when the server ends.
+        let _ = sender.send(derive(&domain, &own, new));
+    };
+    Members { membership: membership::follow(context, first, settings, derive_again), peers }
 }
 
-/// Sends `new` if it is; says whether.
-fn replace<T: PartialEq>(sender: &watch::Sender<T>, new: T) -> bool {
-    sender.send_if_modified(|old| {
-        let changed = *old != new;
-        *old = new;
-        changed
-    })
-}
-
-fn derive(domain: &PeerDomain, own: &ServerName, members: &[ServerName]) -> Vec<Address> {
-    let others = members.iter().filter(|member| *member != own);
+fn derive(domain: &PeerDomain, own: &ServerName, membership: &Membership) -> Vec<Address> {
+    let others = membership.all().filter(|member| *member != own);
     others.filter_map(|member| domain.address(member.as_str())).collect()
-}
-
-/// The members of the settings by their names.
-///
-/// # Errors
-/// When one is no name of a server.
-pub fn server_names(members: &[String]) -> anyhow::Result<Vec<ServerName>> {
-    let name = |member: &String| ServerName::new(member).with_context(|| format!("member `{member}`"));
-    members.iter().map(name).collect()
 }
 
 #[cfg(test)]
@@ -136,9 +85,11 @@ mod tests {
     #[test]
     fn a_server_derives_its_peers_from_the_members() {
         let domain: PeerDomain = "papo-server-{n}.papo-server-peers.default.svc".parse().unwrap();
-        let own = ServerName::new("server-2").unwrap();
-        let members = ["server-1", "server-2", "server-3"].map(|name| ServerName::new(name).unwrap());
-        let peers: Vec<String> = derive(&domain, &own, &members).iter().map(ToString::to_string).collect();
+        let name = |name: &str| ServerName::new(name).unwrap();
+        let own = name("server-2");
+        let membership =
+            Membership { joining: vec![name("server-3")], ..vec![name("server-1"), name("server-2")].into() };
+        let peers: Vec<String> = derive(&domain, &own, &membership).iter().map(ToString::to_string).collect();
         assert_eq!(
             peers,
             [

@@ -9,13 +9,14 @@ mod publisher;
 mod reference_link;
 mod requests;
 
+use crate::export;
 use crate::http::{self, SurfaceOwner};
 use crate::metrics::{METRICS_INTERVAL, ServerMetrics};
 use crate::role::{self, Context, now};
 use crate::storage::{Opened, Outcome, Storage};
 use crate::targets;
 use anyhow::Context as _;
-pub use members::{PeerSource, server_names};
+pub use members::PeerSource;
 use papo_protocol::ServerName;
 use papo_replica::{Effect, Input, Replica, ReplicaSettings, Restoring};
 use papo_settings::Address;
@@ -73,7 +74,8 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
         "a server with peers needs the cluster token: name its file with --token-file"
     );
     let (owner, surface) = SurfaceOwner::new();
-    http::serve(options.http, surface, context.http_stop.clone(), &context.tracker).await?;
+    let exports = export::serving::routes(options.data.clone());
+    http::serve(options.http, surface, exports, context.http_stop.clone(), &context.tracker).await?;
     let metrics = ServerMetrics::register(&owner.registry)?;
 
     let name = options.replica.name.clone();
@@ -85,7 +87,7 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
             .await
             .context("opening the data folder")??;
     tracing::info!(server = %name, operations = replica.history().len(), "history read");
-    let mut members = members::follow(&context, &name, options.replica.members.clone(), options.peers);
+    let mut members = members::follow(&context, &name, options.replica.membership.clone(), options.peers);
 
     let receives = role::request_receives(options.replica.limits.bytes);
     let (mut direct, direct_handle) = Endpoint::new(context.plain_endpoint(SocketType::Rep, receives));
@@ -147,10 +149,8 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
                 None
             }
             () = tokio::time::sleep(wait) => { replica.tick(now(), &mut effects); None }
-            Ok(()) = members.names.changed() => {
-                let names = members.names.borrow_and_update().clone();
-                // One process reads one file, whose order of changes is the order of time.
-                Some(Input::Members { members: names, generation: 0 })
+            Ok(()) = members.membership.changed() => {
+                Some(Input::Members(members.membership.borrow_and_update().clone()))
             }
             _ = beat.tick() => { requests.beat(); None }
             _ = second.tick() => {
@@ -251,6 +251,10 @@ fn status(
         "channels": history.state().channels().len(),
         "shown": history.shown().iter().map(|(_, count)| count).sum::<u64>(),
         "caughtUp": replica.has_caught_up(),
+        "generation": replica.membership().generation,
+        "standing": replica.standing().as_str(),
+        "released": replica.is_released(),
+        "diverged": replica.diverged().collect::<Vec<_>>(),
         "vector": history.vector().iter().map(|(writer, seq)| serde_json::json!({
             "server": writer.origin,
             "boot": format!("{:016x}", writer.boot.0),

@@ -1,7 +1,7 @@
 //! The ConfigMap with the settings of all nodes, and which of them a role reads at its start only.
 //!
-//! The file is mounted whole, so it follows a change within the kubelet's minute. Servers take a change of `members` from it while
-//! they run; everything else is read at the start, so a hash of that is part of the pods, and a change of it replaces them.
+//! The file is mounted whole, so it follows a change within the kubelet's minute. Servers and ref take a change of who the servers
+//! are from it while they run; everything else is read at the start, so a hash of that is part of the pods, and a change of it replaces them.
 
 use super::{BuildError, hash, metadata};
 use crate::{
@@ -30,7 +30,7 @@ pub(super) fn start_settings_hash(
     component: Component,
 ) -> Result<String, BuildError> {
     let ChatClusterSpec {
-        // Servers follow `members`; no other role counts servers.
+        // Servers and ref follow the membership; no other role counts servers.
         replicas: _,
         // Never changes, and stands in the settings as resolved.
         cluster_id: _,
@@ -63,8 +63,7 @@ pub(super) fn start_settings_hash(
             json!([server_deadline_seconds, deadline_seconds, foreign_worker_requests, waiting_requests])
         }
         Component::Proxy => json!([]),
-        // Ranks follow the members, which ref reads at its start.
-        Component::Ref => json!([reference, compat, cluster.settings.members]),
+        Component::Ref => json!([reference, compat]),
         Component::Bot => json!([channels, messages, message_milliseconds, pause_seconds]),
     };
     let all = json!([cluster.settings.cluster_id, limits, logging, of_the_role]);

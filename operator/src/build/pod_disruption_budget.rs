@@ -17,7 +17,7 @@ const REPLICAS_MIN: u32 = 2;
 pub(super) fn build(cluster: &ValidatedCluster) -> Vec<PodDisruptionBudget> {
     let spec = &cluster.spec;
     [
-        (Component::Server, spec.replicas),
+        (Component::Server, cluster.membership.pods()),
         (Component::Broker, spec.broker.replicas),
         (Component::Proxy, spec.proxy.replicas),
     ]

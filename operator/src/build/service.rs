@@ -66,7 +66,8 @@ fn fronts(cluster: &ValidatedCluster) -> Vec<(String, Front)> {
         (Component::Ref.to_string(), reference(cluster)),
     ];
     fronts.extend(names::REF_ALIASES.map(|alias| (alias.to_owned(), reference(cluster))));
-    fronts.extend((1..=cluster.spec.replicas).map(|number| (server_name(number), server(cluster, number))));
+    fronts
+        .extend((1..=cluster.membership.pods()).map(|number| (server_name(number), server(cluster, number))));
     fronts
 }
 

@@ -28,13 +28,15 @@ pub(super) fn build_servers(cluster: &ValidatedCluster, token: &Token) -> Result
         token,
         Component::Server,
         Shape {
-            replicas: cluster.spec.replicas,
+            replicas: cluster.membership.pods(),
             service: names::server_peers(&cluster.name),
             storage: canonical_size(&cluster.spec.storage.size),
         },
     )?;
     let default_image = (names::ANNOTATION_DEFAULT_IMAGE.to_owned(), cluster.image.default.clone());
-    servers.metadata.annotations = Some([default_image].into());
+    let membership = cluster.membership.to_json().map_err(BuildError::Json)?;
+    let membership = (names::ANNOTATION_MEMBERSHIP.to_owned(), membership);
+    servers.metadata.annotations = Some([default_image, membership].into());
     servers.spec.ordinals = Some(StatefulSetOrdinals { start: Some(FIRST_SERVER) });
     Ok(servers)
 }

@@ -19,7 +19,7 @@ fn workload(component: Component, ready: u32, wanted: u32) -> Workload {
 }
 
 fn outcome(workloads: &[Workload]) -> Outcome<'_> {
-    Outcome { workloads, aliases_taken: &[], failures: &[] }
+    Outcome { workloads, aliases_taken: &[], failures: &[], change: None }
 }
 
 fn condition(status: &ChatClusterStatus, kind: ConditionType) -> &Condition {
@@ -78,7 +78,7 @@ fn the_transition_time_stays_while_the_status_does() {
 #[test]
 fn a_failure_is_told_with_its_cause() {
     let failures = ["cannot apply Service papo-ref: exceeded quota".to_owned()];
-    let outcome = Outcome { workloads: &READY, aliases_taken: &[], failures: &failures };
+    let outcome = Outcome { workloads: &READY, aliases_taken: &[], failures: &failures, change: None };
     let status = of_outcome(page(None, 0), &cluster(), outcome);
     assert_eq!(status.phase, Phase::Degraded);
     let ready = condition(&status, ConditionType::Ready);
@@ -93,7 +93,7 @@ fn a_taken_alias_is_named_with_its_holder_and_does_no_harm() {
         name: "broker".to_owned(),
         holder: "belongs to ChatCluster other".to_owned(),
     }];
-    let outcome = Outcome { workloads: &READY, aliases_taken: &taken, failures: &[] };
+    let outcome = Outcome { workloads: &READY, aliases_taken: &taken, failures: &[], change: None };
     let status = of_outcome(page(None, 0), &cluster(), outcome);
     assert_eq!(status.phase, Phase::Ready);
     let alias = condition(&status, ConditionType::AliasTaken);
@@ -139,4 +139,23 @@ fn a_status_reads_back_as_it_was_written() {
     let written = serde_json::to_value(&status).unwrap();
     assert_eq!(ChatClusterStatus::deserialize(&written).unwrap(), status);
     assert!(written.get("coordinator").is_none());
+}
+
+#[test]
+fn a_change_of_the_servers_is_progress_and_says_what_it_waits_for() {
+    let cluster = cluster();
+    let ready = of_outcome(page(None, 0), &cluster, outcome(&READY));
+    let change = Outcome { change: Some("server-4 to have what the others have"), ..outcome(&READY) };
+    let changing = of_outcome(page(Some(&ready), 1), &cluster, change);
+    assert_eq!(changing.phase, Phase::Progressing);
+    let progressing = condition(&changing, ConditionType::Progressing);
+    assert_eq!(progressing.reason, "ChangingServers");
+    assert_eq!(progressing.message, "waiting for server-4 to have what the others have");
+    let workloads = [workload(Component::Server, 2, 3)];
+    let lost = Outcome { change: Some("server-2 to answer"), ..outcome(&workloads) };
+    let lost = of_outcome(page(Some(&changing), 2), &cluster, lost);
+    assert_eq!(
+        condition(&lost, ConditionType::Progressing).message,
+        "waiting for server 2 of 3; for server-2 to answer"
+    );
 }

@@ -37,6 +37,25 @@ fn what_a_client_writes_a_server_reads() {
 }
 
 #[test]
+fn a_cursor_comes_back_as_a_request_takes_it_from_either_encoding() {
+    let json = reply(r#"{"data":{"messages":[],"papo_cursor":"AQL_","more":true}}"#);
+    assert_eq!((json.cursor().as_deref(), json.more()), (Some("AQL_"), true));
+    let bytes = Value::Bytes(Bytes::from_static(&[1, 2, 255]));
+    let packed = encode(&Value::Map(vec![("papo_cursor".to_owned(), bytes)]), Encoding::MessagePack);
+    let packed = read_reply(&packed, &Limits::REPLY).unwrap();
+    assert_eq!((packed.cursor().as_deref(), packed.more()), (Some("AQL_"), false));
+    for encoding in [Encoding::MessagePack, Encoding::Json] {
+        let fields = [("channel", "geral"), ("papo_cursor", "AQL_")];
+        let written = write_request("history", &fields, None, clock(), AT, encoding);
+        let Call::History { cursor, .. } = read_request(&written, &Limits::REQUEST).unwrap().call else {
+            panic!("no history")
+        };
+        assert_eq!(cursor.as_deref(), Some(&[1, 2, 255][..]));
+    }
+    assert_eq!(reply(r#"{"data":{"messages":[]}}"#).cursor(), None);
+}
+
+#[test]
 fn every_dialects_failure_is_seen() {
     for (json, failure) in [
         (r#"{"data":{"status":"sucesso"}}"#, None),

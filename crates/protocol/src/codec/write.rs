@@ -31,12 +31,17 @@ impl Base64Url<'_> {
     pub(crate) fn read(text: &str) -> Option<Vec<u8>> {
         URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).ok()
     }
+
+    /// As text, without padding.
+    pub(crate) fn to_text(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.0)
+    }
 }
 
 impl Serialize for Base64Url<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if serializer.is_human_readable() {
-            serializer.serialize_str(&URL_SAFE_NO_PAD.encode(self.0))
+            serializer.serialize_str(&self.to_text())
         } else {
             serializer.serialize_bytes(self.0)
         }

@@ -76,6 +76,7 @@ fn c01_to_c12_each_kind_of_reply_is_the_superset_of_its_dialects() {
         logins: vec![(UserName::new("ana").unwrap(), AT)],
         channels: vec![ChannelName::new("geral").unwrap()],
         messages: vec![entry(geral(), "oi"), entry(bob(), "oi")],
+        truncated: false,
     };
     for (service, reply, fields) in [
         ("login", Reply::Success(Some(receipt())), format!(r#""success":true,"status":"sucesso",{RECEIPT}"#)),
@@ -233,10 +234,44 @@ fn lists_are_cut_to_the_newest_that_fit() {
             let target = if at % 2 == 0 { geral() } else { bob() };
             entry(target, &format!("{at} {}", "x".repeat(100_000)))
         });
-        let sync = Reply::Sync { logins: Vec::new(), channels: Vec::new(), messages: messages.collect() };
+        let sync = Reply::Sync {
+            logins: Vec::new(),
+            channels: Vec::new(),
+            messages: messages.collect(),
+            truncated: false,
+        };
         let read = read_cut(encoding, &sync, 201_000);
         for key in ["channel_messages", "user_messages"] {
             assert_eq!(read.data.get(key).and_then(Value::as_list).map(<[Value]>::len), Some(10), "{key}");
         }
+    }
+}
+
+#[test]
+fn c18_h08_a_message_too_large_for_any_reply_is_left_out_and_hides_no_other() {
+    // A control character is one byte of MessagePack and six of JSON: whoever reads JSON gets the others.
+    let huge = "\u{1}".repeat(1 << 20);
+    let entries = || [entry(geral(), "antes"), entry(geral(), &huge), entry(geral(), "depois")].to_vec();
+    let history =
+        |shape| Reply::History { shape, entries: entries(), truncated: false, cursor: None, more: false };
+    let sync =
+        Reply::Sync { logins: Vec::new(), channels: Vec::new(), messages: entries(), truncated: false };
+    for (reply, key) in [
+        (history(HistoryShape::Papo), "messages"),
+        (history(HistoryShape::Publications), "publications"),
+        (sync, "channel_messages"),
+    ] {
+        let bytes = write(&style(Encoding::Json, "x"), &reply);
+        assert!(bytes.len() <= REPLY_BYTES_MAX);
+        let read = read_reply(&bytes, &Limits::REPLY).unwrap().data;
+        assert_eq!(read.get("truncated"), Some(&Value::Bool(true)), "{key}");
+        let texts = read.get(key).and_then(Value::as_list).unwrap().iter();
+        let texts: Vec<_> =
+            texts.map(|entry| entry.get("message").and_then(Value::to_text).unwrap()).collect();
+        assert_eq!(texts, ["antes", "depois"], "{key}");
+        // In MessagePack it fits.
+        let bytes = write(&style(Encoding::MessagePack, "x"), &reply);
+        let read = read_reply(&bytes, &Limits::REPLY).unwrap().data;
+        assert_eq!(read.get(key).and_then(Value::as_list).map(<[Value]>::len), Some(3), "{key}");
     }
 }

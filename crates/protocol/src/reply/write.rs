@@ -53,12 +53,12 @@ pub fn write_reply(
         Reply::Users(users) => {
             let mut room = Room::beside(&write(&fields), style);
             // Written under two names, in two places.
-            fields.add(&["users", "lista"], Out::List(room.newest(users, 4, |user| user.as_str().into())));
+            fields.add(&["users", "lista"], room.list(users, 4, |user| user.as_str().into()));
             room.say_whether_cut(&mut fields, false);
         }
         Reply::Channels(channels) => {
             let mut room = Room::beside(&write(&fields), style);
-            let list = Out::List(room.newest(channels, 6, |channel| channel.as_str().into()));
+            let list = room.list(channels, 6, |channel| channel.as_str().into());
             fields.add(&["channels", "users", "lista"], list);
             room.say_whether_cut(&mut fields, false);
         }
@@ -72,32 +72,30 @@ pub fn write_reply(
                 HistoryShape::Papo | HistoryShape::Messages => &["messages"],
                 HistoryShape::Publications => &["publications"],
             };
-            fields.add(names, Out::List(room.newest(entries, HISTORY_COPIES, history_entry)));
+            fields.add(names, room.list(entries, HISTORY_COPIES, history_entry));
             room.say_whether_cut(&mut fields, *truncated);
         }
-        Reply::Sync { logins, channels, messages } => {
+        Reply::Sync { logins, channels, messages, truncated } => {
             let mut room = Room::beside(&write(&fields), style);
-            let logins = room.newest(logins, 2, |(user, at)| {
+            let logins = room.list(logins, 2, |(user, at)| {
                 let mut login = OutFields::default();
                 login.add(&["username"], user.as_str());
                 login.add(&["timestamp"], style.timestamp.render(*at));
                 Out::Map(login)
             });
-            let channels = room.newest(channels, 2, |channel| channel.as_str().into());
-            let written = room.newest(messages, 2, history_entry);
+            let channels = room.list(channels, 2, |channel| channel.as_str().into());
             let (mut to_channels, mut to_users) = (Vec::new(), Vec::new());
-            let newest = messages.iter().skip(messages.len() - written.len());
-            for (message, written) in newest.zip(written) {
+            for (message, written) in room.newest(messages, HISTORY_COPIES, history_entry) {
                 match message.target {
                     Target::Channel(_) => to_channels.push(written),
                     Target::User(_) => to_users.push(written),
                 }
             }
-            fields.add(&["logins"], Out::List(logins));
-            fields.add(&["channels"], Out::List(channels));
+            fields.add(&["logins"], logins);
+            fields.add(&["channels"], channels);
             fields.add(&["channel_messages"], Out::List(to_channels));
             fields.add(&["user_messages"], Out::List(to_users));
-            room.say_whether_cut(&mut fields, false);
+            room.say_whether_cut(&mut fields, *truncated);
         }
         // Written above, before any field could say success.
         Reply::Refused(_) => {}
@@ -180,24 +178,34 @@ impl Room {
         Self { bytes, encoding: style.encoding, cut: false }
     }
 
-    /// The newest (last) items that fit when each is written `copies` times, oldest first. Each item is measured once.
+    /// [`Self::newest`], as they are written.
+    fn list<'a, T>(&mut self, items: &'a [T], copies: usize, write: impl Fn(&'a T) -> Out<'a>) -> Out<'a> {
+        Out::List(self.newest(items, copies, write).into_iter().map(|(_, written)| written).collect())
+    }
+
+    /// The newest (last) items that fit when each is written `copies` times, oldest first. Each item is measured once. One that would
+    /// not even fit by itself is left out, and hides none of those before it.
     fn newest<'a, T>(
         &mut self,
         items: &'a [T],
         copies: usize,
         write: impl Fn(&'a T) -> Out<'a>,
-    ) -> Vec<Out<'a>> {
-        let separator = separator_bytes(self.encoding);
+    ) -> Vec<(&'a T, Out<'a>)> {
+        let (separator, room) = (separator_bytes(self.encoding), self.bytes);
         let mut fitting = Vec::new();
         for item in items.iter().rev() {
-            let item = write(item);
-            let bytes = copies * (to_bytes(&item, self.encoding).len() + separator);
+            let written = write(item);
+            let bytes = copies * (to_bytes(&written, self.encoding).len() + separator);
+            if bytes > room {
+                self.cut = true;
+                continue;
+            }
             let Some(left) = self.bytes.checked_sub(bytes) else {
                 self.cut = true;
                 break;
             };
             self.bytes = left;
-            fitting.push(item);
+            fitting.push((item, written));
         }
         fitting.reverse();
         fitting

@@ -48,7 +48,7 @@ impl Replica {
             position: op.position(),
             durable: Durable {
                 fsynced: u32::try_from(self.disks_with(op)).unwrap_or(u32::MAX),
-                of: u32::try_from(self.settings.members.len()).unwrap_or(u32::MAX),
+                of: u32::try_from(self.settings.membership.members.len()).unwrap_or(u32::MAX),
             },
         };
         let (user, reply) = match &op.kind {
@@ -57,7 +57,7 @@ impl Replica {
             OpKind::Publish { .. } | OpKind::Message { .. } => (None, Reply::Posted(receipt)),
         };
         if let Some(session) = self.session_mut(&mut client.caller) {
-            session.written = Some((&op.dot).into());
+            session.wrote(&op.dot);
             session.user = user.cloned().or_else(|| session.user.take());
         }
         self.answer(now, client, &reply, effects);

@@ -5,6 +5,7 @@
 
 use super::{Effect, Now, Replica};
 use crate::constants::{REPUBLISH_WITHIN, START_WAIT};
+use crate::membership::Standing;
 use crate::op::Op;
 use crate::vector::Writer;
 use papo_protocol::ServerName;
@@ -37,18 +38,22 @@ fn majority(members: usize) -> usize {
 }
 
 impl Replica {
-    /// The members beside this server.
-    pub(super) fn others(&self) -> impl Iterator<Item = &ServerName> {
-        self.settings.members.iter().filter(|name| **name != self.settings.name)
+    fn members(&self) -> &[ServerName] {
+        &self.settings.membership.members
+    }
+
+    /// Whether it is of interest what this server has: it counts, or may soon, or did.
+    pub(super) fn is_of_the_cluster(&self, name: &ServerName) -> bool {
+        self.settings.membership.all().any(|known| known == name)
     }
 
     /// How many members fulfil this; this server does if it is a member.
     fn count(&self, fulfils: impl Fn(&ServerName) -> bool) -> usize {
-        self.settings.members.iter().filter(|name| **name == self.settings.name || fulfils(name)).count()
+        self.members().iter().filter(|name| **name == self.settings.name || fulfils(name)).count()
     }
 
     fn is_majority(&self, fulfils: impl Fn(&ServerName) -> bool) -> bool {
-        self.count(fulfils) >= majority(self.settings.members.len())
+        self.count(fulfils) >= majority(self.members().len())
     }
 
     /// How many operations of `writer` this member has on disk, as far as known.
@@ -63,13 +68,12 @@ impl Replica {
     /// On how many members' disks this operation is, as far as known.
     pub(super) fn disks_with(&self, op: &Op) -> usize {
         let writer = Writer::of(&op.dot);
-        let members = self.settings.members.iter();
-        members.filter(|member| self.fsynced_by(member, &writer) >= op.dot.seq).count()
+        self.members().iter().filter(|member| self.fsynced_by(member, &writer) >= op.dot.seq).count()
     }
 
     /// How many operations of `writer` are durable as promised.
     fn durable(&self, writer: &Writer) -> u64 {
-        let members = &self.settings.members;
+        let members = self.members();
         let mut counts: Vec<u64> = members.iter().map(|member| self.fsynced_by(member, writer)).collect();
         counts.sort_unstable_by(|a, b| b.cmp(a));
         let last = self.settings.durability.disks(members.len()).saturating_sub(1);
@@ -96,22 +100,27 @@ impl Replica {
 
     /// Whether this server may append now.
     ///
-    /// A new boot has heard from a majority, so that it rises above all that was acknowledged; and there are links to as many
-    /// members as must store the write, without whom it would end in `unknown`.
+    /// It is a member. A new boot has heard from a majority, so that it rises above all that was acknowledged; and there are links
+    /// to as many members as must store the write, without whom it would end in `unknown`.
     pub(super) fn may_write(&self, now: Now) -> bool {
+        if self.standing() != Standing::Member {
+            return false;
+        }
         let heard = self.is_majority(|name| self.peers.heard.contains(name));
         match self.settings.durability {
             Durability::Local => heard || self.has_waited(now),
             durability @ (Durability::Majority | Durability::All) => {
                 let linked = self.count(|name| self.peers.is_linked(name));
-                heard && linked >= durability.disks(self.settings.members.len())
+                heard && linked >= durability.disks(self.members().len())
             }
         }
     }
 
-    /// Whether this server may answer from its history: once it had all that a majority had, or after it asked for long.
+    /// Whether this server may answer from its history: once it had all that a majority had, or after it asked for long and there
+    /// is no majority. While there is one, others know better, however long this server takes to catch up.
     pub(super) fn may_read(&self, now: Now) -> bool {
-        self.has_caught_up || self.has_waited(now)
+        let is_alone = || !self.is_majority(|name| self.peers.is_linked(name));
+        self.has_caught_up || (self.has_waited(now) && is_alone())
     }
 
     fn has_waited(&self, now: Now) -> bool {
@@ -137,7 +146,7 @@ impl Replica {
 
     /// Everything that this member had, when it was last asked, is here.
     pub(super) fn note_covered(&mut self, now: Now, name: ServerName) {
-        if self.others().any(|other| *other == name) {
+        if self.is_of_the_cluster(&name) {
             self.peers.heard.insert(name.clone());
             self.peers.covered.insert(name, now.monotonic);
         }

@@ -3,13 +3,14 @@
 //!
 //! `requests` judges what clients ask, `reading` and `answers` make what they get, `waiting` holds the requests that cannot be
 //! decided yet, `storage` groups operations into batches for the disk, `replication` exchanges operations with the `peers`,
-//! `durability` decides what is shown, and `confirming` has it published and answered. None of them knows a socket or a disk.
+//! `durability` decides what is shown, `confirming` has it published and answered, and `members` follows who counts. None of them knows a socket or a disk.
 
 mod allowance;
 mod answers;
 mod confirming;
 mod counters;
 mod durability;
+mod members;
 mod peers;
 mod reading;
 mod replication;
@@ -25,6 +26,7 @@ pub use replication::PeerStatus;
 
 use crate::constants::REQUEST_BYTES_MAX;
 use crate::history::History;
+use crate::membership::Membership;
 use crate::op::Op;
 use crate::session::Sessions;
 use crate::vector::{VersionVector, Writer};
@@ -62,8 +64,8 @@ pub struct ReplicaSettings {
     pub name: ServerName,
     /// 64 random bits, new at each start.
     pub boot: Boot,
-    /// The servers of the cluster, this one included: whose disks count.
-    pub members: Vec<ServerName>,
+    /// The servers of the cluster, this one among them.
+    pub membership: Membership,
     /// On how many of their disks a write must be before it is acknowledged.
     pub durability: Durability,
     /// How long a client waits for that before it is told that the outcome is not known.
@@ -152,13 +154,8 @@ pub enum Input {
         /// Which.
         batch: u64,
     },
-    /// The cluster has these members from now on.
-    Members {
-        /// This server included.
-        members: Vec<ServerName>,
-        /// Counts the changes: an older list than the one in force changes nothing.
-        generation: u64,
-    },
+    /// The cluster has these servers from now on.
+    Members(Membership),
     /// The server is about to stop: writes through the broker go elsewhere from now on.
     Drain,
 }
@@ -251,7 +248,8 @@ pub struct Replica {
     has_caught_up: bool,
     /// When this server took its newest operation, in this boot or an earlier one.
     last_taken_at: Option<UnixMillis>,
-    generation: u64,
+    /// What was held when this server began to leave the cluster; `None` while it does not.
+    held_at_leaving: Option<VersionVector>,
     /// What was held when the server was told to stop; `None` until then.
     draining: Option<VersionVector>,
     counters: Counters,
@@ -292,12 +290,13 @@ impl Replica {
             first_tick: true,
             has_caught_up: false,
             last_taken_at,
-            generation: 0,
+            held_at_leaving: None,
             draining: None,
             counters: Counters::default(),
             settings,
         };
         replica.note_absences(now);
+        replica.note_leaving();
         replica.note_caught_up();
         Ok(replica)
     }
@@ -346,7 +345,7 @@ impl Replica {
             Input::PeerDown { link } => self.on_peer_down(now, link),
             Input::Stored { batch } => self.on_stored(now, batch, effects),
             Input::StorageFull { batch } => self.on_storage_full(now, batch, effects),
-            Input::Members { members, generation } => self.on_members(now, members, generation),
+            Input::Members(membership) => self.on_members(now, membership, effects),
             Input::Drain => {
                 self.draining = Some(self.history.vector());
                 // What the peers have is wanted fresh: see `is_held_by_peers`.
@@ -354,17 +353,6 @@ impl Replica {
             }
         }
         self.settle(now, effects);
-    }
-
-    fn on_members(&mut self, now: Now, members: Vec<ServerName>, generation: u64) {
-        if generation < self.generation {
-            tracing::warn!(generation, own = self.generation, "ignored an older list of members");
-            return;
-        }
-        self.generation = generation;
-        self.settings.members = members;
-        self.note_absences(now);
-        self.note_caught_up();
     }
 
     /// Does what time asks for: pulls, what a dead server left to publish, and the end of waits.

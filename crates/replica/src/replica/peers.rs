@@ -23,7 +23,7 @@ pub(super) enum Greeting {
     Foreign,
 }
 
-/// The pull that a peer has not answered yet.
+/// The pull or check that a peer has not answered yet.
 #[derive(Debug)]
 pub(super) struct Asking {
     pub(super) token: u64,
@@ -54,6 +54,8 @@ pub(super) struct Link {
     /// Whether another round begins as soon as this one is finished.
     pub(super) again: bool,
     pub(super) asking: Option<Asking>,
+    /// Whether the peer shows other operations under the same dots.
+    pub(super) has_diverged: bool,
     pushed: Pushed,
 }
 
@@ -68,6 +70,7 @@ impl Link {
             finished: 0,
             again: false,
             asking: None,
+            has_diverged: false,
             pushed: Pushed::default(),
         }
     }
@@ -86,7 +89,7 @@ impl Link {
         }
     }
 
-    fn speaks(&self, least: u8) -> bool {
+    pub(super) fn speaks(&self, least: u8) -> bool {
         matches!(&self.greeting, Greeting::Known { version, .. } if *version >= least)
     }
 

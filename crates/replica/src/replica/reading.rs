@@ -17,8 +17,9 @@ use std::sync::Arc;
 pub(super) fn sync_reply(history: &History, last_sync: i64) -> Reply {
     let since = UnixMillis(last_sync.saturating_mul(1000));
     let newest_first = history.newest_since(since).map(|place| history.op(place));
+    let mut truncated = false;
     let (mut logins, mut messages) = (Vec::new(), Vec::new());
-    for op in within_reply(newest_first) {
+    for op in within_reply(newest_first, &mut truncated) {
         match &op.kind {
             OpKind::Login { user } => logins.push((user.clone(), op.at)),
             OpKind::CreateChannel { .. } => {}
@@ -28,14 +29,23 @@ pub(super) fn sync_reply(history: &History, last_sync: i64) -> Reply {
     logins.reverse();
     messages.reverse();
     let channels = history.state().channels().cloned().collect();
-    Reply::Sync { logins, channels, messages }
+    Reply::Sync { logins, channels, messages, truncated }
 }
 
-/// The newest of these (newest first) whose text fits a reply.
-fn within_reply(newest_first: impl Iterator<Item = Arc<Op>>) -> impl Iterator<Item = Arc<Op>> {
-    newest_first.scan(0, |bytes, op| {
-        *bytes += op.text_bytes() + ENTRY_OVERHEAD_BYTES;
-        (*bytes <= REPLY_ENTRIES_BYTES_MAX).then_some(op)
+/// The newest of these (newest first) whose text fits a reply. One that fits no reply hides none of those before it; `left_out` says
+/// so.
+fn within_reply(
+    newest_first: impl Iterator<Item = Arc<Op>>,
+    left_out: &mut bool,
+) -> impl Iterator<Item = Arc<Op>> {
+    let bytes = |op: &Op| op.text_bytes() + ENTRY_OVERHEAD_BYTES;
+    let fit_alone = newest_first.filter(move |op| {
+        *left_out |= bytes(op) > REPLY_ENTRIES_BYTES_MAX;
+        bytes(op) <= REPLY_ENTRIES_BYTES_MAX
+    });
+    fit_alone.scan(0, move |total, op| {
+        *total += bytes(&op);
+        (*total <= REPLY_ENTRIES_BYTES_MAX).then_some(op)
     })
 }
 
@@ -53,13 +63,14 @@ impl Reader<'_> {
     /// The newest messages that fit the limit and the reply, oldest first, and a cursor that stands after all of them.
     pub(super) fn newest(&self) -> Reply {
         let mut newest_first = self.history.newest_in(self.scope).peekable();
+        let mut left_out = false;
         let ops = newest_first.by_ref().map(|place| self.history.op(place));
-        let mut entries: Vec<HistoryEntry> = within_reply(ops)
+        let mut entries: Vec<HistoryEntry> = within_reply(ops, &mut left_out)
             .take(self.limit.unwrap_or(usize::MAX))
             .filter_map(|op| op.to_history_entry())
             .collect();
         entries.reverse();
-        let truncated = newest_first.peek().is_some();
+        let truncated = left_out || newest_first.peek().is_some();
         // Other services are older than cursors, and so are their clients.
         let cursor = match self.shape {
             HistoryShape::Papo => self.cursor(self.history.shown()),

@@ -192,7 +192,10 @@ impl Replica {
             }
             Verdict::Absent(refusal) => {
                 let rounds = if asked.peers_asked { Vec::new() } else { self.request_rounds(now, effects) };
-                if rounds.is_empty() {
+                if rounds.is_empty() && !self.has_caught_up {
+                    // What a server lacks that is still catching up may be there all the same.
+                    self.turn_away(now, asked.client, effects);
+                } else if rounds.is_empty() {
                     self.answer(now, asked.client, &Reply::Refused(refusal), effects);
                 } else {
                     let deadline = now.monotonic + ABSENCE_WAIT;
@@ -237,14 +240,15 @@ impl Replica {
         self.last_appended
     }
 
-    /// Whether a new write is for another server: this one may not write yet, or has too much on its way to disks; or it is about
-    /// to stop or behind the others, and there may be a better one.
+    /// Whether a new write is for another server: this one may not write, or has too much on its way to disks, or its disk hangs; or
+    /// it is about to stop or behind the others, and there may be a better one.
     fn leaves_to_others(&self, now: Now, asked: &Asked) -> bool {
         let another_is_better = match asked.client.caller {
             Caller::Broker { last_resort: false, .. } => self.draining.is_some() || !self.is_current(now),
             Caller::Broker { last_resort: true, .. } | Caller::Direct { .. } => false,
         };
-        another_is_better || !self.may_write(now) || !self.storage.has_room() || !self.unconfirmed.has_room()
+        let has_room = self.storage.has_room() && self.unconfirmed.has_room();
+        another_is_better || !self.may_write(now) || !has_room || self.storage.is_stuck(now)
     }
 
     fn judge(&self, asked: &Asked) -> Verdict {

@@ -7,6 +7,7 @@ use super::requests::Client;
 use super::{Effect, Now, PeerLink, Replica};
 use crate::constants::{
     BATCH_BYTES_MAX, BATCH_OPS_MAX, ENTRY_OVERHEAD_BYTES, SHOWN_STORE_AT_STOP, SHOWN_STORE_INTERVAL,
+    STORAGE_STUCK_AFTER,
 };
 use crate::op::{Op, OpKind};
 use crate::vector::{VersionVector, Writer};
@@ -48,6 +49,8 @@ impl Batch {
 #[derive(Debug, Default)]
 pub(super) struct Storage {
     in_flight: Option<Batch>,
+    /// When it went to the disk.
+    since: Duration,
     collecting: Batch,
     /// The highest operation of each writer in either.
     highest: HashMap<Writer, u64>,
@@ -106,13 +109,19 @@ impl Storage {
         true
     }
 
+    /// Whether the disk hangs: a healthy one never takes so long.
+    pub(super) fn is_stuck(&self, now: Now) -> bool {
+        self.in_flight.is_some() && now.monotonic > self.since + STORAGE_STUCK_AFTER
+    }
+
     /// Whether nothing is being stored.
     fn is_idle(&self) -> bool {
         self.in_flight.is_none()
     }
 
     /// Hands what has collected to the disk, which must be idle.
-    fn store(&mut self, shown: Option<VersionVector>, effects: &mut Vec<Effect>) {
+    fn store(&mut self, now: Now, shown: Option<VersionVector>, effects: &mut Vec<Effect>) {
+        self.since = now.monotonic;
         let next = Batch { number: self.collecting.number + 1, ..Batch::default() };
         let batch = mem::replace(&mut self.collecting, next);
         effects.push(Effect::Store { batch: batch.number, ops: batch.ops.clone(), shown });
@@ -154,7 +163,7 @@ impl Replica {
             self.shown_is_stored = true;
             self.shown_stored_at = now.monotonic;
         }
-        self.storage.store(shown, effects);
+        self.storage.store(now, shown, effects);
     }
 
     /// When what is shown is to be stored if no operation is; `None` when it is stored, or the disk will say when it is idle.

@@ -1,8 +1,10 @@
 //! Replicas wired by hand: a world without sockets, disks or clocks, in which messages wait in a queue until they are delivered.
 
+mod comparing;
 mod cursors;
 mod durable;
 mod interleaving;
+mod members;
 mod replicating;
 mod serving;
 
@@ -13,6 +15,7 @@ use super::{
 use crate::archive::MemoryArchive;
 use crate::export;
 use crate::history::{History, HoldError};
+use crate::membership::Membership;
 use crate::op::Op;
 use crate::vector::VersionVector;
 use bytes::Bytes;
@@ -33,7 +36,11 @@ const START: i64 = 1_700_000_000_000;
 
 /// Of a server of a cluster of so many.
 fn member(number: usize, members: usize) -> ReplicaSettings {
-    ReplicaSettings { members: (1..=members).map(name).collect(), ..settings(number) }
+    ReplicaSettings { membership: members_up_to(members), ..settings(number) }
+}
+
+fn members_up_to(members: usize) -> Membership {
+    Membership::from((1..=members).map(name).collect::<Vec<_>>())
 }
 
 fn name(number: usize) -> ServerName {
@@ -45,7 +52,7 @@ fn settings(number: usize) -> ReplicaSettings {
     ReplicaSettings {
         name: name(number),
         boot: Boot(number as u64 * 11),
-        members: vec![name(number)],
+        membership: vec![name(number)].into(),
         durability: Durability::Majority,
         write_deadline: Duration::from_secs(3),
         login_policy: LoginPolicy::Idempotent,

@@ -61,7 +61,9 @@ impl Replica {
         for Waiting { mut asked, until, .. } in ready {
             let has_come = self.has_come(now, &until);
             match until {
-                Until::Seen(_) | Until::Named(_) if !has_come => self.turn_away(now, asked.client, effects),
+                Until::Seen(_) | Until::Named(_) | Until::Started if !has_come => {
+                    self.turn_away(now, asked.client, effects);
+                }
                 Until::Decided(_) if !has_come => self.answer_unknown(now, asked.client, effects),
                 Until::Covered(_) if !has_come => {
                     let text = "this server does not show yet all that the cursor covers: repeat the request";

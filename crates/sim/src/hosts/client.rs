@@ -394,11 +394,6 @@ impl Client {
                 });
             }
             session.last_write = session.last_write.max(lamport);
-            if self.habit.through_broker {
-                // The cookie names the last write only.
-                session.posts.clear();
-                session.channels.clear();
-            }
             if let Ask::Post(_) = &pending.ask {
                 shared.checker.on_posted(shared.now, &pending.text, identity);
             } else {

@@ -88,6 +88,54 @@ fn a_cursor_ahead_of_a_server_is_waited_for_and_then_refused() {
     assert_eq!(texts(&history(&mut world, 2, Some(&ahead), 9)), [""; 0]);
 }
 
+/// The channel and a post in it by each of so many boots of three servers.
+fn posts_of_boots(boots: u64) -> Vec<Op> {
+    let channel = || ChannelName::new("geral").unwrap();
+    let op = |boot: u64| Op {
+        dot: Dot {
+            origin: name(1 + usize::try_from(boot % 3).unwrap()),
+            boot: Boot(u64::MAX - boot),
+            seq: 1,
+        },
+        lamport: Lamport::new(boot + 1).unwrap(),
+        identity: Identity(u128::from(boot).to_be_bytes()),
+        at: UnixMillis(START),
+        kind: match boot {
+            0 => OpKind::CreateChannel { channel: channel() },
+            _ => OpKind::Publish {
+                user: UserName::new("ana").unwrap(),
+                channel: channel(),
+                message: boot.to_string(),
+                sent: None,
+            },
+        },
+    };
+    (0..=boots).map(op).collect()
+}
+
+#[test]
+fn a_cursor_stays_under_16_kib_after_a_thousand_restarts_that_wrote_and_never_exceeds_64() {
+    for (boots, bytes_max) in [(1_000, 16 << 10), (5_000, 64 << 10)] {
+        let ops = posts_of_boots(boots);
+        let shown = History::from_operations(ops.clone()).unwrap().shown().clone();
+        let mut world = World::apart(1);
+        world.hosts[0] = Host::start(settings(1), ops, Lamport::default(), &shown, world.now).unwrap();
+        // As text, which is how it is written in JSON.
+        let at = cursor(&history(&mut world, 0, None, 9));
+        assert!(at.len().div_ceil(3) * 4 < bytes_max, "{} bytes after {boots} restarts", at.len());
+        post(&mut world, 0, "depois");
+        let reply = history(&mut world, 0, Some(&at), 9);
+        assert_eq!(texts(&reply), ["depois"]);
+    }
+    // Beyond, there is none: a reader begins anew with the newest.
+    let ops = posts_of_boots(10_000);
+    let shown = History::from_operations(ops.clone()).unwrap().shown().clone();
+    let mut world = World::apart(1);
+    world.hosts[0] = Host::start(settings(1), ops, Lamport::default(), &shown, world.now).unwrap();
+    let reply = history(&mut world, 0, None, 9);
+    assert_eq!((field(&reply, "papo_cursor"), texts(&reply).len()), (None, 9));
+}
+
 #[test]
 fn a_cursor_of_another_channel_is_invalid() {
     let mut world = World::cluster(3);

@@ -155,8 +155,8 @@ fn invariant_12_what_was_shown_stays_shown_after_restarts_and_changes_of_members
     world.pass(2000);
     let shown = world.hosts[0].replica.history().shown().clone();
     assert_eq!(world.hosts[0].stored_shown, shown, "it is stored within a second");
-    let members = (1..=5).map(name).collect();
-    world.input(0, Input::Members { members, generation: 1 });
+    let membership = Membership { generation: 1, ..members_up_to(5) };
+    world.input(0, Input::Members(membership));
     assert_eq!(world.hosts[0].replica.history().shown(), &shown);
     assert_eq!(world.ask(0, "users", &[]).names(&["users"]), ["ana"]);
 
@@ -189,6 +189,50 @@ fn a_new_boot_neither_writes_nor_reads_until_it_heard_a_majority_and_reads_alone
     world.link_all();
     assert!(world.hosts[0].replica.has_caught_up());
     assert_eq!(world.ask(0, "channel", GERAL).failure, None);
+}
+
+#[test]
+fn a_server_that_is_still_catching_up_says_of_nothing_that_it_does_not_exist() {
+    let mut world = World::cluster(3);
+    world.ask(0, "channel", &[("channel", "long")]);
+    let long = "x".repeat(100_000);
+    for _ in 0..10 {
+        world.ask(0, "publish", &[("user", "ana"), ("channel", "long"), ("message", &long)]);
+    }
+    world.ask(0, "channel", GERAL);
+    world.pass(1);
+    // The third comes back with an empty disk, which takes long to take in what the others have.
+    world.drop_links(2, 0);
+    world.drop_links(2, 1);
+    let settings = ReplicaSettings { boot: Boot(77), ..member(3, 3) };
+    world.hosts[2] = Host::new(settings, world.now);
+    world.hosts[2].disk = Disk::Stalls;
+    for other in [0, 1] {
+        world.link(2, other);
+        world.link(other, 2);
+    }
+    world.run();
+    let cookie = Cookie::default();
+    let post = world.send_from(2, broker(1, &cookie), request("publish", OI, 0));
+    let nobody_else = world.send_from(2, last_resort(2, &cookie), request("publish", OI, 0));
+    let own = world.send_from(2, direct(3), request("publish", OI, 0));
+    world.pass(500);
+    assert_eq!(world.outcome(2, post), Some(&Outcome::Elsewhere));
+    assert_eq!(world.outcome(2, nobody_else), Some(&Outcome::Elsewhere));
+    assert_eq!(code(&world.read(2, own)), Some("no_server"));
+    // However long it takes: there are others, who know.
+    world.pass(10_000);
+    for list in ["channels", "users"] {
+        let read = world.send_from(2, broker(4, &cookie), request(list, &[], 0));
+        assert_eq!(world.outcome(2, read), Some(&Outcome::Elsewhere), "{list}");
+    }
+    let read = world.send_from(2, direct(5), request("history", GERAL, 0));
+    world.pass(1);
+    assert_eq!(code(&world.read(2, read)), Some("no_server"));
+    world.hosts[2].disk = Disk::Works;
+    world.pass(1_000);
+    assert_eq!(world.ask(2, "history", GERAL).failure, None);
+    assert_eq!(world.ask(2, "publish", OI).failure, None);
 }
 
 #[test]

@@ -270,6 +270,22 @@ fn a_session_reads_its_own_writes_on_any_server() {
 }
 
 #[test]
+fn a_session_reads_all_its_writes_also_those_through_other_servers() {
+    let mut world = World::cluster(3);
+    // The third server hears of the first's writes only by pulling from the second.
+    world.cut(0, 2);
+    let first = world.send_from(0, broker(1, &Cookie::default()), request("login", &[("user", "ana")], 1));
+    world.run();
+    let cookie = world.cookie(0, first);
+    let second = world.send_from(1, broker(2, &cookie), request("login", &[("user", "bia")], 1));
+    world.run();
+    let cookie = world.cookie(1, second);
+    let users = world.send_from(2, broker(3, &cookie), request("users", &[], 0));
+    world.run();
+    assert_eq!(world.read(2, users).names(&["users"]), ["ana", "bia"]);
+}
+
+#[test]
 fn a_server_that_lacks_the_sessions_write_sends_it_elsewhere_after_a_second() {
     let mut world = World::linked(2);
     world.cut(0, 1);

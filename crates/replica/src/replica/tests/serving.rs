@@ -249,6 +249,30 @@ fn what_collected_behind_a_refused_batch_is_given_up_with_it() {
 }
 
 #[test]
+fn while_the_disk_hangs_reads_go_on_and_new_writes_go_elsewhere() {
+    let mut world = World::apart(1);
+    world.ask(0, "channel", GERAL);
+    world.hosts[0].disk = Disk::Stalls;
+    let hangs = world.send_from(0, broker(1, &Cookie::default()), request("publish", OI, 0));
+    world.pass(1_900);
+    let soon = world.send_from(0, broker(2, &Cookie::default()), request("publish", OI, 0));
+    world.pass(200);
+    let late = world.send_from(0, broker(3, &Cookie::default()), request("publish", OI, 0));
+    let read = world.send_from(0, broker(4, &Cookie::default()), request("history", GERAL, 0));
+    world.run();
+    assert_eq!(
+        (world.outcome(0, hangs), world.outcome(0, soon)),
+        (None, None),
+        "they may be on disk any moment"
+    );
+    assert_eq!(world.outcome(0, late), Some(&Outcome::Elsewhere));
+    assert_eq!(world.read(0, read).failure, None);
+    world.hosts[0].disk = Disk::Works;
+    world.run();
+    assert_eq!(world.ask(0, "publish", OI).failure, None, "a disk that works again is used again");
+}
+
+#[test]
 fn a_draining_server_reads_on_and_leaves_the_brokers_writes_to_others() {
     let mut world = World::apart(1);
     world.ask(0, "channel", GERAL);
@@ -304,4 +328,28 @@ fn h08_sync_gives_what_is_newer_in_the_exercises_shape() {
     assert_eq!(all.map(|name| count(&mut world, 0, name)), [1, 1, 1, 0]);
     assert_eq!(all.map(|name| count(&mut world, START / 1000 + 10, name)), [0, 1, 1, 0]);
     assert_eq!(all.map(|name| count(&mut world, START / 1000 + 11, name)), [0, 1, 0, 0]);
+}
+
+#[test]
+fn c18_h08_a_post_too_large_for_any_reply_hides_none_of_those_before_it() {
+    let mut world = World::apart(1);
+    world.hosts[0].replica.settings.limits.bytes = crate::constants::REQUEST_BYTES_MAX;
+    world.ask(0, "channel", GERAL);
+    let huge = "x".repeat(papo_protocol::reply::REPLY_BYTES_MAX + 1);
+    for text in ["antes", &huge, "depois"] {
+        let posted = world.ask(0, "publish", &[("user", "ana"), ("channel", "geral"), ("message", text)]);
+        assert_eq!(posted.failure, None);
+    }
+    for service in ["history", "history_channel", "get_publications", "sync"] {
+        let reply = world.ask(0, service, GERAL);
+        assert_eq!(field(&reply, "truncated"), Some(&Value::Bool(true)), "{service}");
+        let key = if service == "sync" { "channel_messages" } else { "publications" };
+        let list = field(&reply, key).or_else(|| field(&reply, "messages")).and_then(Value::as_list);
+        let texts: Vec<_> = list
+            .unwrap()
+            .iter()
+            .map(|entry| entry.get("message").and_then(Value::to_text).unwrap())
+            .collect();
+        assert_eq!(texts, ["antes", "depois"], "{service}");
+    }
 }

@@ -152,7 +152,7 @@ impl Server {
         let settings = ReplicaSettings {
             name,
             boot,
-            members: self.members.clone(),
+            membership: self.members.clone().into(),
             durability: self.durability,
             write_deadline: WRITE_DEADLINE,
             login_policy: self.login_policy,

@@ -1,0 +1,64 @@
+//! Changes of the membership while a server runs: it may begin to count, or to leave. Who decides on them is no business of this
+//! module's.
+
+use super::{Effect, Now, Replica};
+use crate::membership::{Membership, Standing};
+use std::collections::BTreeSet;
+
+impl Replica {
+    /// The membership in force here.
+    #[must_use]
+    pub fn membership(&self) -> &Membership {
+        &self.settings.membership
+    }
+
+    /// What this server is in it.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        self.settings.membership.standing(&self.settings.name)
+    }
+
+    /// Whether this server leaves, and every member has said that it holds all that this one held when that began and all that it
+    /// wrote since: then it may go for good, and its disk with it.
+    #[must_use]
+    pub fn is_released(&self) -> bool {
+        let Some(held) = &self.held_at_leaving else { return false };
+        let wrote = self.history.count(&self.writer);
+        self.requests_waiting() == 0
+            && self.settings.membership.members.iter().all(|name| {
+                let has = |writer: &_, count| self.peers.fsynced(name, writer) >= count;
+                held.iter().all(|(writer, count)| has(writer, count)) && has(&self.writer, wrote)
+            })
+    }
+
+    pub(super) fn on_members(&mut self, now: Now, new: Membership, effects: &mut Vec<Effect>) {
+        let old = &self.settings.membership;
+        if new.generation < old.generation {
+            tracing::warn!(generation = new.generation, own = old.generation, "ignored an older membership");
+            return;
+        }
+        let (before, after): (BTreeSet<_>, BTreeSet<_>) =
+            (old.members.iter().collect(), new.members.iter().collect());
+        if before.symmetric_difference(&after).count() > 1 {
+            tracing::warn!(
+                ?before,
+                ?after,
+                "more than one server begins or ceases to count at once: until each has what the others have, a majority of the \
+                 new members may know less than was acknowledged"
+            );
+        }
+        self.settings.membership = new;
+        self.note_absences(now);
+        self.note_leaving();
+        self.note_caught_up();
+        // Who has changed is to know soon what the others have, and they what it has.
+        self.request_rounds(now, effects);
+    }
+
+    pub(super) fn note_leaving(&mut self) {
+        self.held_at_leaving = match self.standing() {
+            Standing::Leaving => self.held_at_leaving.take().or_else(|| Some(self.history.vector())),
+            Standing::Member | Standing::Joining => None,
+        };
+    }
+}
