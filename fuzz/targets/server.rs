@@ -11,8 +11,8 @@ use papo_protocol::time::UnixMillis;
 use papo_protocol::worker_link::{COOKIE_BYTES_MAX, Cookie};
 use papo_protocol::{Boot, Lamport, Limits, RequestKey, ServerName};
 use papo_replica::{
-    Durability, Effect, History, Input, LoginPolicy, Membership, MemoryArchive, Now, Origin, PeerLink, Replica,
-    ReplicaSettings, RequestId,
+    Durability, Effect, History, Input, LoginPolicy, Membership, MemoryArchive, Now, Origin, PeerLink,
+    Replica, ReplicaSettings, RequestId,
 };
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::RangeInclusive;

@@ -8,6 +8,7 @@ use crate::lamport::Lamport;
 use crate::time::{SentTimestamp, TimestampStyle, UnixMillis};
 use crate::value::Value;
 use bytes::Bytes;
+use std::mem;
 
 /// Writes `{service, data: {...fields, timestamp, clock}, timestamp, clock}`. With `id`, adds `papo_id` (in JSON a UUID without hyphens).
 #[must_use]
@@ -137,13 +138,12 @@ const MESSAGE: &[&str] = &["message", "msg", "content"];
 /// # Errors
 /// When it is neither MessagePack nor JSON, or no map.
 pub fn read_reply(bytes: &[u8], limits: &Limits) -> Result<ReadReply, DecodeError> {
-    let whole = decode_map(bytes, limits)?;
-    let data = match whole.get("data") {
-        Some(data @ Value::Map(entries)) if !entries.is_empty() => data,
-        _ => &whole,
-    };
+    let mut whole = decode_map(bytes, limits)?;
     let clock = Fields::of(whole.as_map().unwrap_or_default()).clock().0;
-    Ok(ReadReply { clock, failure: read_failure([data, &whole]), data: data.clone() })
+    let nested = whole.get("data").filter(|data| data.as_map().is_some_and(|entries| !entries.is_empty()));
+    let failure = read_failure([nested.unwrap_or(&whole), &whole]);
+    let data = if nested.is_some() { whole.get_mut("data").map(mem::take) } else { None };
+    Ok(ReadReply { clock, failure, data: data.unwrap_or(whole) })
 }
 
 /// Reads a publication's body.

@@ -4,9 +4,10 @@ use bytes::Bytes;
 use std::borrow::Cow;
 
 /// What MessagePack and JSON have in common, plus MessagePack's byte strings.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub enum Value {
     /// `nil`, `null`; an extension type papo does not know reads as this.
+    #[default]
     Null,
     /// A truth value.
     Bool(bool),
@@ -31,6 +32,12 @@ impl Value {
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Value> {
         get(self.as_map()?, key)
+    }
+
+    /// The same, to change it or to take it out.
+    pub(crate) fn get_mut(&mut self, key: &str) -> Option<&mut Value> {
+        let Self::Map(entries) = self else { return None };
+        entries.iter_mut().rev().find(|(name, _)| name.eq_ignore_ascii_case(key)).map(|(_, value)| value)
     }
 
     /// The entries of a map.

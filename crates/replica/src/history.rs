@@ -82,6 +82,9 @@ pub struct History {
     latest: Vec<Boot>,
     /// Of what is shown.
     digest: Digest,
+    /// For a planted bug: all operations of an identity are visible.
+    #[cfg(feature = "planted-bugs")]
+    pub(crate) shows_twins: bool,
 }
 
 impl History {
@@ -102,6 +105,8 @@ impl History {
             shown_of_boot: HashMap::new(),
             latest: Vec::new(),
             digest: Digest::default(),
+            #[cfg(feature = "planted-bugs")]
+            shows_twins: false,
         }
     }
 
@@ -174,7 +179,6 @@ impl History {
             self.latest.remove(0);
         }
         for place in newly {
-            self.digest.add(self.entries.get(place), writer.boot);
             self.stand(place);
         }
         true
@@ -184,10 +188,16 @@ impl History {
     fn stand(&mut self, place: Place) {
         let entry = *self.entries.get(place);
         let subject = entry.subject();
+        self.digest.add(self.entries.writer(entry.writer()).boot, &entry);
         self.unshown.remove(&entry.identity, self.state.made_by(subject));
         self.state.add(subject, entry.writer(), place);
         if let Some(standing) = self.standing.get_or_set(&self.entries, place) {
             self.twins.entry(entry.identity).or_insert_with(|| vec![standing]).push(place);
+            #[cfg(feature = "planted-bugs")]
+            if self.shows_twins {
+                self.state.change(subject, Change::Stands);
+                return;
+            }
             if self.entries.order_key(standing) < self.entries.order_key(place) {
                 self.entries.set_hidden(place, true);
                 return;

@@ -20,6 +20,7 @@ pub mod history;
 mod membership;
 pub mod op;
 mod peer;
+mod planted;
 pub mod replica;
 mod session;
 pub mod state;
@@ -31,6 +32,8 @@ pub use heading::{About, Heading};
 pub use history::{History, HoldError, Restoring};
 pub use membership::{Membership, Standing};
 pub use op::{Op, OpKind};
+#[cfg(feature = "planted-bugs")]
+pub use planted::Planted;
 pub use replica::{
     Counters, Durability, Effect, Input, LoginPolicy, Now, OpenError, Origin, PeerLink, PeerStatus, Replica,
     ReplicaSettings, RequestId,

@@ -1,7 +1,11 @@
-//! Bugs that are planted on purpose, so that it is known that the checks see them. Each breaks what surrounds a mind: the body
-//! that executes its effects, or the disk.
+//! Bugs that are planted on purpose, so that it is known that the checks see them, and see them for what they are. Some break what
+//! surrounds a mind: the body that executes its effects, or the disk. The others are inside the mind itself, in a build with the
+//! feature `planted-bugs` ([`papo_replica::Planted`]).
 
+use crate::checker::Invariant;
 use clap::ValueEnum;
+#[cfg(feature = "planted-bugs")]
+use papo_replica::Planted;
 
 /// A planted bug.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -44,6 +48,51 @@ pub enum Bug {
     DirectMessagesToAll,
     /// A server does not read what its peers push or answer after a reconnect.
     DeafAfterReconnect,
+    /// The promised number of disks is counted among the members that are linked, not among all.
+    #[cfg(feature = "planted-bugs")]
+    QuorumOverLive,
+    /// What was pushed to a peer counts as on its disk.
+    #[cfg(feature = "planted-bugs")]
+    PushCountsAsStored,
+    /// What a peer's earlier boot had on disk counts for the next one, too.
+    #[cfg(feature = "planted-bugs")]
+    PeerVectorsMerged,
+    /// Operations are shown as soon as they are on the disk of the server that took them.
+    #[cfg(feature = "planted-bugs")]
+    ShownBeforeDurable,
+    /// What peers say is shown is not believed.
+    #[cfg(feature = "planted-bugs")]
+    ShownNotMerged,
+    /// A client that waited too long for disks is told that its write is done.
+    #[cfg(feature = "planted-bugs")]
+    UnknownTakenForDone,
+    /// A new boot writes before it has heard of a majority.
+    #[cfg(feature = "planted-bugs")]
+    StartBarrierSkipped,
+    /// A server's Lamport clock does not rise above operations of its peers.
+    #[cfg(feature = "planted-bugs")]
+    LamportNotRaised,
+    /// Pulls are answered without the first operation that is missing.
+    #[cfg(feature = "planted-bugs")]
+    PullOffByOne,
+    /// What collected behind a batch that a full disk refused is stored nevertheless.
+    #[cfg(feature = "planted-bugs")]
+    RefusedBatchFollowed,
+    /// A cursor passes over what arrived late.
+    #[cfg(feature = "planted-bugs")]
+    CursorSkipsLate,
+    /// Operations of one identity are all shown.
+    #[cfg(feature = "planted-bugs")]
+    TwinsShown,
+    /// What a session has seen is not waited for.
+    #[cfg(feature = "planted-bugs")]
+    SessionNotAwaited,
+    /// Absence is taken for granted without asking the peers.
+    #[cfg(feature = "planted-bugs")]
+    AbsenceNotAsked,
+    /// What a dead server did not publish nobody publishes.
+    #[cfg(feature = "planted-bugs")]
+    NotPublishedForTheDead,
 }
 
 impl Bug {
@@ -53,9 +102,91 @@ impl Bug {
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
     }
 
-    /// Within so many seeds from 0 on, one fails.
+    /// The same for the mind that has it, if a mind has.
+    #[cfg(feature = "planted-bugs")]
+    #[must_use]
+    pub fn inside(self) -> Option<Planted> {
+        match self {
+            Self::QuorumOverLive => Some(Planted::QuorumOverLive),
+            Self::PushCountsAsStored => Some(Planted::PushCountsAsStored),
+            Self::PeerVectorsMerged => Some(Planted::PeerVectorsMerged),
+            Self::ShownBeforeDurable => Some(Planted::ShownBeforeDurable),
+            Self::ShownNotMerged => Some(Planted::ShownNotMerged),
+            Self::UnknownTakenForDone => Some(Planted::UnknownTakenForDone),
+            Self::StartBarrierSkipped => Some(Planted::StartBarrierSkipped),
+            Self::LamportNotRaised => Some(Planted::LamportNotRaised),
+            Self::PullOffByOne => Some(Planted::PullOffByOne),
+            Self::RefusedBatchFollowed => Some(Planted::RefusedBatchFollowed),
+            Self::CursorSkipsLate => Some(Planted::CursorSkipsLate),
+            Self::TwinsShown => Some(Planted::TwinsShown),
+            Self::SessionNotAwaited => Some(Planted::SessionNotAwaited),
+            Self::AbsenceNotAsked => Some(Planted::AbsenceNotAsked),
+            Self::NotPublishedForTheDead => Some(Planted::NotPublishedForTheDead),
+            _ => None,
+        }
+    }
+
+    /// Within so many seeds from 0 on, one breaks a rule that this bug may break.
     #[must_use]
     pub fn caught_within(self) -> u64 {
-        200
+        self.signature().0
+    }
+
+    /// Whether a broken rule shows this bug, and not a weakness of the simulator.
+    #[must_use]
+    pub fn explains(self, invariant: Invariant) -> bool {
+        self.signature().1.contains(&invariant)
+    }
+
+    /// Within how many seeds it is caught, and by which rules.
+    fn signature(self) -> (u64, &'static [Invariant]) {
+        use Invariant::{
+            Answered, Causal, Converges, Durable, Equal, Heard, Honest, Lasting, Named, Once, Session, Starts,
+        };
+        match self {
+            Self::AckBeforeFsync => (200, &[Durable]),
+            Self::FullTakenForStored => (200, &[Durable, Starts]),
+            Self::FsyncErrorIgnored => (200, &[Durable, Starts]),
+            Self::BootReused => (200, &[Once, Equal, Durable, Converges, Lasting, Starts]),
+            Self::CeilingForgotten => (200, &[Causal]),
+            Self::IdentityForgotten => (200, &[Once, Heard, Equal, Durable]),
+            Self::TornBatchKept => (200, &[Starts]),
+            Self::NoDedupe => (200, &[Heard]),
+            Self::NothingSentAgain => (200, &[Heard]),
+            Self::PublishedAfterReply => (200, &[Heard]),
+            Self::ReplyLostAfterDeath => (200, &[Answered, Converges]),
+            Self::NewKeyOnRedispatch => (200, &[Once, Heard]),
+            Self::CookieDropped => (200, &[Session, Causal]),
+            Self::CookieSwapped => (200, &[Session, Causal]),
+            Self::ReplyMisdirected => (200, &[Answered, Causal]),
+            Self::ReplyDoubled => (200, &[Answered]),
+            Self::TopicByPrefix => (200, &[Named]),
+            Self::DirectMessagesToAll => (200, &[Named]),
+            Self::DeafAfterReconnect => (200, &[Converges]),
+            #[cfg(feature = "planted-bugs")]
+            Self::QuorumOverLive | Self::PushCountsAsStored => (200, &[Durable]),
+            #[cfg(feature = "planted-bugs")]
+            Self::PeerVectorsMerged | Self::UnknownTakenForDone => (1000, &[Durable]),
+            #[cfg(feature = "planted-bugs")]
+            Self::ShownBeforeDurable => (200, &[Durable, Lasting]),
+            #[cfg(feature = "planted-bugs")]
+            Self::ShownNotMerged => (1000, &[Lasting]),
+            #[cfg(feature = "planted-bugs")]
+            Self::StartBarrierSkipped | Self::LamportNotRaised => (1000, &[Causal]),
+            #[cfg(feature = "planted-bugs")]
+            Self::PullOffByOne => (200, &[Converges]),
+            #[cfg(feature = "planted-bugs")]
+            Self::RefusedBatchFollowed => (200, &[Converges, Starts]),
+            #[cfg(feature = "planted-bugs")]
+            Self::CursorSkipsLate => (200, &[Lasting]),
+            #[cfg(feature = "planted-bugs")]
+            Self::TwinsShown => (200, &[Once]),
+            #[cfg(feature = "planted-bugs")]
+            Self::SessionNotAwaited => (200, &[Session]),
+            #[cfg(feature = "planted-bugs")]
+            Self::AbsenceNotAsked => (1000, &[Honest]),
+            #[cfg(feature = "planted-bugs")]
+            Self::NotPublishedForTheDead => (1000, &[Heard]),
+        }
     }
 }

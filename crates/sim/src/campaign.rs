@@ -6,11 +6,9 @@ use crate::plan::{FaultKind, Plan};
 use crate::world::{Outcome, World};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-
-/// Failing seeds that are kept; a campaign ends when it has so many.
-const FAILURES_MAX: usize = 10;
 
 /// What came of many seeds.
 #[derive(Debug, Default)]
@@ -68,22 +66,23 @@ impl fmt::Display for Totals {
     }
 }
 
-/// Runs `seeds` from `start` on, on so many threads, until some fail. `on_progress` hears now and then how many are done.
+/// Runs `seeds` from `start` on, on so many threads. `on_seed` sees the totals after each; when it says that this is enough, those
+/// that run are finished, so that no seed is left out below the last.
 #[must_use]
 pub fn run(
     start: u64,
     seeds: u64,
     threads: usize,
     bug: Option<Bug>,
-    failures_max: usize,
-    on_progress: impl Fn(u64) + Sync,
+    on_seed: impl Fn(&Totals) -> ControlFlow<()> + Sync,
 ) -> Totals {
     let next = AtomicU64::new(start);
+    let enough = AtomicBool::new(false);
     let totals = Mutex::new(Totals::default());
     std::thread::scope(|scope| {
         for _ in 0..threads.max(1) {
             scope.spawn(|| {
-                loop {
+                while !enough.load(Ordering::Relaxed) {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
                     if seed >= start.saturating_add(seeds) {
                         return;
@@ -91,9 +90,8 @@ pub fn run(
                     let outcome = World::run(&Plan::of(seed), bug, false);
                     let mut totals = totals.lock().unwrap_or_else(PoisonError::into_inner);
                     totals.add(seed, outcome);
-                    on_progress(totals.seeds);
-                    if totals.failures.len() >= failures_max.min(FAILURES_MAX) {
-                        return;
+                    if on_seed(&totals).is_break() {
+                        enough.store(true, Ordering::Relaxed);
                     }
                 }
             });

@@ -11,6 +11,11 @@ pub const MILLISECOND: Micros = 1000;
 /// One second.
 pub const SECOND: Micros = 1000 * MILLISECOND;
 
+/// By how many milliseconds a machine's calendar is off at most. Two machines then differ by less than a server allows for when it
+/// judges by another's calendar whether proxies still remember a message: the 30 s within which it publishes for another, less the
+/// 10 s in which a broker hands a request on.
+pub const CALENDAR_OFF_MAX: i64 = 7_000;
+
 /// What a machine's calendar says when the world begins, before its skew.
 const START: i64 = 1_700_000_000_000;
 const PARTS: u64 = 1_000_000;
@@ -35,7 +40,7 @@ impl MachineClock {
 
     /// Somebody sets the calendar.
     pub fn jump(&mut self, milliseconds: i64) {
-        self.skew += milliseconds;
+        self.skew = (self.skew + milliseconds).clamp(-CALENDAR_OFF_MAX, CALENDAR_OFF_MAX);
     }
 
     /// What this machine thinks the time is.

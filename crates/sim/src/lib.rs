@@ -20,6 +20,7 @@ pub mod node;
 pub mod plan;
 pub mod queue;
 pub mod random;
+pub mod record;
 pub mod shared;
 pub mod shrink;
 pub mod trace;

@@ -169,7 +169,7 @@ impl Plan {
     pub fn of(seed: u64) -> Self {
         let mut random = Random::stream(seed, 1);
         let servers = if random.once_in(3) { 5 } else { 3 };
-        let heal_at = random.within(6 * SECOND, 15 * SECOND);
+        let heal_at = random.within(5 * SECOND, 12 * SECOND);
         let kinds = FAULT_KINDS_MIN + random.below(6);
         let mut left = FaultKind::ALL.to_vec();
         let mut faults = Vec::new();
@@ -194,7 +194,7 @@ impl Plan {
             servers,
             brokers: 2,
             proxies: 2,
-            clients: 5 + random.below(6),
+            clients: 4 + random.below(5),
             subscribers: 3 + random.below(3),
             heal_at,
             faults,

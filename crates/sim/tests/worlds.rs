@@ -1,8 +1,8 @@
 //! A few hundred seeds, replay byte for byte, and planted bugs that are cheap to find. The rest is `papo-sim`'s own to run.
 
-use papo_sim::checker::Invariant;
 use papo_sim::plan::{EVENTS_MIN, FAULT_KINDS_MIN};
 use papo_sim::{Bug, Plan, World, campaign, shrink};
+use std::ops::ControlFlow;
 
 /// Seeds of the test; a campaign has many more.
 const SEEDS: u64 = 150;
@@ -13,7 +13,7 @@ fn threads() -> usize {
 
 #[test]
 fn every_invariant_holds_in_a_few_hundred_worlds() {
-    let totals = campaign::run(0, SEEDS, threads(), None, 1, |_| {});
+    let totals = campaign::run(0, SEEDS, threads(), None, |_| ControlFlow::Continue(()));
     assert!(totals.failures.is_empty(), "{totals}");
     assert_eq!(totals.seeds, SEEDS);
     assert!(totals.events_min >= Some(EVENTS_MIN), "{totals}");
@@ -47,21 +47,13 @@ fn a_seed_replays_event_by_event() {
     assert_ne!(World::run(&Plan::of(3), None, false).hash, World::run(&Plan::of(4), None, false).hash);
 }
 
-/// Each with the rule that must be seen broken, by one of a few seeds.
+/// Each breaks a rule that it may break, in one of a few seeds.
 #[test]
 fn planted_bugs_are_caught() {
-    let cases = [
-        (Bug::AckBeforeFsync, Invariant::Durable),
-        (Bug::IdentityForgotten, Invariant::Heard),
-        (Bug::DirectMessagesToAll, Invariant::Named),
-        (Bug::CookieSwapped, Invariant::Session),
-        (Bug::ReplyDoubled, Invariant::Answered),
-        (Bug::NothingSentAgain, Invariant::Heard),
-    ];
-    for (bug, invariant) in cases {
-        let totals = campaign::run(0, 30, threads(), Some(bug), 1, |_| {});
-        let seen: Vec<Invariant> = totals.failures.values().map(|violation| violation.invariant).collect();
-        assert!(seen.contains(&invariant), "{bug:?}: {totals}");
+    for bug in [Bug::AckBeforeFsync, Bug::DirectMessagesToAll, Bug::CookieSwapped, Bug::NothingSentAgain] {
+        let totals = campaign::run(0, 30, threads(), Some(bug), |_| ControlFlow::Continue(()));
+        let shown = totals.failures.values().any(|violation| bug.explains(violation.invariant));
+        assert!(shown, "{bug:?}: {totals}");
     }
 }
 

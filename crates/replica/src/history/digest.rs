@@ -14,11 +14,12 @@ pub(crate) struct Digest(u64);
 
 impl Digest {
     /// Adds an operation of this boot that is not in the set.
-    pub(super) fn add(&mut self, op: &Entry, boot: Boot) {
-        let (high, low) = op.identity.0.split_at(8);
+    pub(super) fn add(&mut self, boot: Boot, entry: &Entry) {
+        let (high, low) = entry.identity.0.split_at(8);
         let word = |bytes: &[u8]| bytes.iter().fold(0_u64, |word, byte| (word << 8) | u64::from(*byte));
         // A boot is 64 random bits, and names its origin.
-        let parts = [boot.0, op.seq(), op.lamport().get(), op.at.0.cast_unsigned(), word(high), word(low)];
+        let parts =
+            [boot.0, entry.seq(), entry.lamport().get(), entry.at.0.cast_unsigned(), word(high), word(low)];
         self.0 = self.0.wrapping_add(parts.into_iter().fold(0, |hash, part| mix(hash ^ part)));
     }
 

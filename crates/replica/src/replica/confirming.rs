@@ -6,6 +6,7 @@ use super::requests::{Caller, Client};
 use super::{Effect, Now, Replica};
 use crate::constants::{REPUBLISH_AT_START_WITHIN, REPUBLISH_WITHIN, UNCONFIRMED_MAX};
 use crate::op::Op;
+use crate::planted::Planted;
 use crate::vector::Writer;
 use papo_protocol::reply::{Code, Refusal, Reply};
 use papo_protocol::time::UnixMillis;
@@ -74,6 +75,12 @@ impl Replica {
         }
         while let Some(asker) = self.unconfirmed.askers.pop_front_if(|asker| asker.deadline <= now.monotonic)
         {
+            if self.plant.has(Planted::UnknownTakenForDone)
+                && let Some(op) = self.unconfirmed.ops.iter().find(|op| op.dot.seq == asker.seq).cloned()
+            {
+                self.answer_write(now, asker.client, &op, effects);
+                continue;
+            }
             self.answer_unknown(now, asker.client, effects);
         }
     }
@@ -107,7 +114,10 @@ impl Replica {
     pub(super) fn publish_again(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let own = self.first_tick.then(|| self.settings.name.clone());
         self.first_tick = false;
-        let suspected = self.peers.newly_suspected(now.monotonic);
+        let mut suspected = self.peers.newly_suspected(now.monotonic);
+        if self.plant.has(Planted::NotPublishedForTheDead) {
+            suspected.clear();
+        }
         for origin in own.into_iter().chain(suspected) {
             let within = i64::try_from(REPUBLISH_AT_START_WITHIN.as_millis()).unwrap_or(i64::MAX);
             let since = UnixMillis(now.unix.0.saturating_sub(within));
@@ -128,7 +138,8 @@ impl Replica {
         effects: &mut Vec<Effect>,
     ) {
         let earlier_boot = writer.origin == self.settings.name && writer.boot != self.settings.boot;
-        if !earlier_boot && !self.peers.is_suspected(&writer.origin) {
+        let is_left = self.plant.has(Planted::NotPublishedForTheDead);
+        if is_left || (!earlier_boot && !self.peers.is_suspected(&writer.origin)) {
             return;
         }
         let newly = self.history.shown_after(writer, count).iter().copied();

@@ -7,6 +7,7 @@ use super::{Effect, Now, Replica};
 use crate::constants::{REPUBLISH_WITHIN, START_WAIT};
 use crate::membership::Standing;
 use crate::op::Op;
+use crate::planted::Planted;
 use crate::vector::Writer;
 use papo_protocol::ServerName;
 
@@ -61,7 +62,7 @@ impl Replica {
         if *member == self.settings.name {
             self.history.count(writer)
         } else {
-            self.peers.fsynced(member, writer)
+            self.peers.fsynced(member, writer).max(self.plant.had(member, writer))
         }
     }
 
@@ -76,7 +77,9 @@ impl Replica {
         let members = self.members();
         let mut counts: Vec<u64> = members.iter().map(|member| self.fsynced_by(member, writer)).collect();
         counts.sort_unstable_by(|a, b| b.cmp(a));
-        let last = self.settings.durability.disks(members.len()).saturating_sub(1);
+        let live =
+            self.plant.has(Planted::QuorumOverLive).then(|| self.count(|name| self.peers.is_linked(name)));
+        let last = self.settings.durability.disks(live.unwrap_or(members.len())).saturating_sub(1);
         counts.get(last).copied().unwrap_or(0)
     }
 
@@ -85,7 +88,10 @@ impl Replica {
         let lagging: Vec<Writer> = self.history.lagging().cloned().collect();
         let mut newly: Vec<(Writer, u64)> = Vec::new();
         for writer in lagging {
-            let count = self.durable(&writer).max(self.peers.claimed.get(&writer));
+            let mut count = self.durable(&writer).max(self.peers.claimed.get(&writer));
+            if self.plant.has(Planted::ShownBeforeDurable) {
+                count = u64::MAX;
+            }
             let before = self.history.shown().get(&writer);
             if self.history.show(&writer, count) {
                 self.news.shown.insert(writer.clone());
@@ -106,7 +112,8 @@ impl Replica {
         if self.standing() != Standing::Member {
             return false;
         }
-        let heard = self.is_majority(|name| self.peers.heard.contains(name));
+        let heard = self.is_majority(|name| self.peers.heard.contains(name))
+            || self.plant.has(Planted::StartBarrierSkipped);
         match self.settings.durability {
             Durability::Local => heard || self.has_waited(now),
             durability @ (Durability::Majority | Durability::All) => {

@@ -28,6 +28,7 @@ use crate::constants::REQUEST_BYTES_MAX;
 use crate::history::History;
 use crate::membership::Membership;
 use crate::op::Op;
+use crate::planted::Plant;
 use crate::session::Sessions;
 use crate::vector::{VersionVector, Writer};
 use allowance::RaiseAllowance;
@@ -253,6 +254,7 @@ pub struct Replica {
     /// What was held when the server was told to stop; `None` until then.
     draining: Option<VersionVector>,
     counters: Counters,
+    plant: Plant,
 }
 
 impl Replica {
@@ -293,12 +295,20 @@ impl Replica {
             held_at_leaving: None,
             draining: None,
             counters: Counters::default(),
+            plant: Plant::default(),
             settings,
         };
         replica.note_absences(now);
         replica.note_leaving();
         replica.note_caught_up();
         Ok(replica)
+    }
+
+    /// Plants a bug.
+    #[cfg(feature = "planted-bugs")]
+    pub fn plant(&mut self, bug: crate::planted::Planted) {
+        self.plant.bug = Some(bug);
+        self.history.shows_twins = bug == crate::planted::Planted::TwinsShown;
     }
 
     /// Whether this server has had, once since its start, everything that a majority of the members had: clients may come.

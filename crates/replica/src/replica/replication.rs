@@ -12,6 +12,7 @@ use crate::peer::{
     Facts, Hashes, Hello, PEER_VERSION, PEER_VERSION_CHECK, PEER_VERSION_MIN, PeerMessage, decode_op,
     encode_op,
 };
+use crate::planted::Planted;
 use crate::vector::{VersionVector, Writer};
 use bytes::Bytes;
 use papo_protocol::lamport::Lamport;
@@ -108,7 +109,11 @@ impl Replica {
     }
 
     pub(super) fn on_peer_down(&mut self, now: Now, link: PeerLink) {
-        self.peers.links.remove(&link);
+        if let Some(Link { greeting: Greeting::Known { name, .. }, have, .. }) =
+            self.peers.links.remove(&link)
+        {
+            self.plant.keep_vector(&name, &have);
+        }
         self.note_absences(now);
     }
 
@@ -190,7 +195,9 @@ impl Replica {
 
     /// A peer shows this, so it was durable once, and may be shown here.
     fn note_shown(&mut self, link: PeerLink, shown: &VersionVector) {
-        self.peers.claimed.merge(shown);
+        if !self.plant.has(Planted::ShownNotMerged) {
+            self.peers.claimed.merge(shown);
+        }
         if let Some(link) = self.peers.links.get_mut(&link) {
             link.shown.merge(shown);
         }
@@ -392,7 +399,11 @@ impl Replica {
     fn answer_pull(&self, have: &VersionVector, limit_bytes: u64, token: u64) -> PeerMessage {
         let limit = usize::try_from(limit_bytes).unwrap_or(usize::MAX).min(OPS_BYTES_MAX);
         let (mut ops, mut bytes, mut more) = (Vec::new(), 0, false);
+        let mut passed_over = !self.plant.has(Planted::PullOffByOne);
         self.history.missing_from(have, |op| {
+            if !std::mem::replace(&mut passed_over, true) {
+                return ControlFlow::Continue(());
+            }
             let op = encode_op(&op);
             if !ops.is_empty() && bytes + op.len() > limit {
                 more = true;
@@ -485,6 +496,9 @@ impl Replica {
                 let Some(peer) = self.peers.links.get_mut(link) else { continue };
                 if peer.takes_push(&self.writer, last, message.len()) {
                     effects.push(Effect::ToPeer { link: *link, bytes: message.clone() });
+                    if self.plant.has(Planted::PushCountsAsStored) {
+                        peer.have.raise(self.writer.clone(), last);
+                    }
                 }
             }
         }
@@ -539,7 +553,7 @@ impl Replica {
                 self.storage.add(Arc::new(op));
             }
         }
-        if highest > Lamport::default() {
+        if highest > Lamport::default() && !self.plant.has(Planted::LamportNotRaised) {
             self.clock.on_receive(highest);
         }
         taken

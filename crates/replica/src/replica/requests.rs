@@ -10,6 +10,7 @@ use crate::constants::{ABSENCE_WAIT, CURSOR_WAIT, SESSION_WAIT, START_WAIT};
 use crate::cursor::{BadCursor, read_cursor};
 use crate::history::Place;
 use crate::op::{Op, OpKind};
+use crate::planted::Planted;
 use crate::session::{BadCookie, Session};
 use crate::vector::VersionVector;
 use bytes::Bytes;
@@ -127,6 +128,7 @@ impl Replica {
     pub(super) fn admit(&mut self, now: Now, mut asked: Asked, effects: &mut Vec<Effect>) {
         if let Caller::Broker { session, last_resort } = &mut asked.client.caller
             && !session.seen().all(|seen| self.history.shows(seen.boot, seen.seq))
+            && !self.plant.has(Planted::SessionNotAwaited)
         {
             if *last_resort {
                 session.written = None;
@@ -191,7 +193,8 @@ impl Replica {
                 self.answer_write(now, asked.client, &op, effects);
             }
             Verdict::Absent(refusal) => {
-                let rounds = if asked.peers_asked { Vec::new() } else { self.request_rounds(now, effects) };
+                let is_final = asked.peers_asked || self.plant.has(Planted::AbsenceNotAsked);
+                let rounds = if is_final { Vec::new() } else { self.request_rounds(now, effects) };
                 if rounds.is_empty() && !self.has_caught_up {
                     // What a server lacks that is still catching up may be there all the same.
                     self.turn_away(now, asked.client, effects);
@@ -281,6 +284,7 @@ impl Replica {
                     scope,
                     shape: *shape,
                     limit: *limit,
+                    skips_late: self.plant.has(Planted::CursorSkipsLate),
                 };
                 let Some(cursor) = cursor else { return Verdict::Answer(reader.newest()) };
                 match read_cursor(&self.settings.cluster_id, scope, cursor) {

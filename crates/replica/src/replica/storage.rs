@@ -10,6 +10,7 @@ use crate::constants::{
     STORAGE_STUCK_AFTER,
 };
 use crate::op::{Op, OpKind};
+use crate::planted::Planted;
 use crate::vector::{VersionVector, Writer};
 use papo_protocol::{ChannelName, Identity, UserName};
 use std::collections::{HashMap, HashSet};
@@ -211,7 +212,12 @@ impl Replica {
         };
         self.counters.batches_refused += 1;
         self.shown_is_stored = false;
-        for batch in [batch, self.storage.take_collected()] {
+        let collected = if self.plant.has(Planted::RefusedBatchFollowed) {
+            Batch::default()
+        } else {
+            self.storage.take_collected()
+        };
+        for batch in [batch, collected] {
             for (client, _) in batch.requests {
                 self.turn_away(now, client, effects);
             }

@@ -12,7 +12,7 @@ use crate::trace::Seconds;
 use crate::volume::Volume;
 use papo_protocol::Identity;
 use papo_replica::Durability;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
 /// Which rule is broken. The numbers are those of docs/architecture.md.
@@ -163,7 +163,8 @@ pub struct Checker {
     unheard: BTreeSet<(Identity, usize)>,
     /// By subscriber.
     pub listening: BTreeMap<usize, Listening>,
-    states: BTreeMap<String, u64>,
+    /// What was seen with each vector, in short and as exported.
+    states: HashMap<(u64, bool), u64>,
     /// The highest Lamport value that each server has said.
     said: BTreeMap<usize, u64>,
     /// Servers whose disk may not hold how far their Lamport clock has come.
@@ -188,7 +189,7 @@ impl Checker {
             lost: BTreeSet::new(),
             unheard: BTreeSet::new(),
             listening: BTreeMap::new(),
-            states: BTreeMap::new(),
+            states: HashMap::new(),
             said: BTreeMap::new(),
             at_risk: BTreeSet::new(),
             last_resort_at: None,

@@ -64,7 +64,6 @@ impl World {
                 happens = self.harm(server, &fault);
             }
             FaultKind::ClockJump => {
-                // Within what republishing and the proxies' memory of identities allow for: see `REPUBLISH_WITHIN`.
                 let milliseconds = i64::try_from(fault.amount % 20_000).unwrap_or(0) - 10_000;
                 if let Some(process) = self.shared.processes.get_mut(&server) {
                     process.clock.jump(milliseconds);

@@ -8,7 +8,7 @@ mod rest;
 
 use crate::bug::Bug;
 use crate::checker::{Checker, Harm, Violation};
-use crate::clock::{MILLISECOND, MachineClock, Micros, SECOND};
+use crate::clock::{CALENDAR_OFF_MAX, MILLISECOND, MachineClock, Micros, SECOND};
 use crate::hosts::broker::Broker;
 use crate::hosts::client::Client;
 use crate::hosts::proxy::Proxy;
@@ -121,7 +121,7 @@ impl World {
                         - i64::try_from(most).unwrap_or(0)
                 };
                 let drift = signed(&mut random, 10_000);
-                let skew = signed(&mut random, 20_000);
+                let skew = signed(&mut random, CALENDAR_OFF_MAX.unsigned_abs());
                 let base = random.within(SECOND, 1000 * SECOND);
                 let clock = MachineClock::new(
                     base,

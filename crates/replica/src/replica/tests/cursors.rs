@@ -113,13 +113,18 @@ fn posts_of_boots(boots: u64) -> Vec<Op> {
     (0..=boots).map(op).collect()
 }
 
+/// A server that shows all these.
+fn after_restarts(boots: u64, now: Now) -> Host {
+    let ops = posts_of_boots(boots);
+    let shown = History::from_operations(ops.clone()).unwrap().shown().clone();
+    Host::start(settings(1), ops, Lamport::default(), &shown, now).unwrap()
+}
+
 #[test]
 fn a_cursor_stays_under_16_kib_after_a_thousand_restarts_that_wrote_and_never_exceeds_64() {
     for (boots, bytes_max) in [(1_000, 16 << 10), (5_000, 64 << 10)] {
-        let ops = posts_of_boots(boots);
-        let shown = History::from_operations(ops.clone()).unwrap().shown().clone();
         let mut world = World::apart(1);
-        world.hosts[0] = Host::start(settings(1), ops, Lamport::default(), &shown, world.now).unwrap();
+        world.hosts[0] = after_restarts(boots, world.now);
         // As text, which is how it is written in JSON.
         let at = cursor(&history(&mut world, 0, None, 9));
         assert!(at.len().div_ceil(3) * 4 < bytes_max, "{} bytes after {boots} restarts", at.len());
@@ -128,10 +133,8 @@ fn a_cursor_stays_under_16_kib_after_a_thousand_restarts_that_wrote_and_never_ex
         assert_eq!(texts(&reply), ["depois"]);
     }
     // Beyond, there is none: a reader begins anew with the newest.
-    let ops = posts_of_boots(10_000);
-    let shown = History::from_operations(ops.clone()).unwrap().shown().clone();
     let mut world = World::apart(1);
-    world.hosts[0] = Host::start(settings(1), ops, Lamport::default(), &shown, world.now).unwrap();
+    world.hosts[0] = after_restarts(10_000, world.now);
     let reply = history(&mut world, 0, None, 9);
     assert_eq!((field(&reply, "papo_cursor"), texts(&reply).len()), (None, 9));
 }

@@ -186,7 +186,12 @@ impl Server {
             replica.map_err(|error| error.to_string())
         });
         match opened {
-            Ok(replica) => {
+            #[cfg_attr(not(feature = "planted-bugs"), expect(unused_mut, reason = "nothing is planted"))]
+            Ok(mut replica) => {
+                #[cfg(feature = "planted-bugs")]
+                if let Some(bug) = shared.bug.and_then(Bug::inside) {
+                    replica.plant(bug);
+                }
                 self.running = Some(Running {
                     replica,
                     archive,
