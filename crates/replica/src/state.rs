@@ -7,12 +7,12 @@ use crate::history::{Place, Subject};
 use papo_protocol::names::NameError;
 use papo_protocol::{ChannelName, UserName};
 use std::borrow::Borrow;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
 
 /// Shown operations of one kind about one name: those of each writer in its order, the hidden ones too.
 #[derive(Debug, Default)]
-pub(crate) struct Scope(BTreeMap<u32, Vec<Place>>);
+pub(crate) struct Scope(Vec<(u32, Vec<Place>)>);
 
 impl Scope {
     /// By the writers' numbers.
@@ -21,7 +21,18 @@ impl Scope {
     }
 
     fn add(&mut self, writer: u32, place: Place) {
-        self.0.entry(writer).or_default().push(place);
+        match self.0.binary_search_by_key(&writer, |(writer, _)| *writer) {
+            Ok(index) => {
+                if let Some((_, places)) = self.0.get_mut(index) {
+                    places.push(place);
+                }
+            }
+            Err(index) => {
+                // Most names have one login and no message: many of them are to be small.
+                self.0.reserve_exact(usize::from(self.0.is_empty()));
+                self.0.insert(index, (writer, vec![place]));
+            }
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 pub(crate) struct Place(u32);
 
 impl Place {
-    /// Memory ends long before four milliards of records do, each of them [`ENTRY_BYTES`].
+    /// Memory ends long before four billion records, each of them [`ENTRY_BYTES`].
     #[expect(clippy::expect_used, reason = "they would be 200 GiB")]
     fn of(index: usize) -> Self {
         Self(u32::try_from(index).expect("a history has fewer than 2^32 operations"))
