@@ -62,6 +62,8 @@ pub const PUB_LINK_BEAT_INTERVAL: Duration = Duration::from_secs(1);
 pub const PUB_LINK_DEAD_AFTER: Duration = Duration::from_secs(3);
 /// What a server published in so long it publishes again on a link that comes back (design section 4, "Publishing").
 pub const PUBLICATION_KEEP: Duration = Duration::from_secs(10);
+/// And what it published while that link was broken, if it was for no longer: then the proxy still knows what it sent before.
+pub const PUBLICATION_KEEP_AWAY: Duration = Duration::from_secs(45);
 /// Identities remembered at most (design section 4, "Proxy"); beyond, the oldest are forgotten and counted.
 pub const IDENTITIES_MAX: usize = 1_000_000;
 /// Longest topic that can be subscribed to, in bytes: twice the longest name, for foreign channels.
@@ -94,6 +96,11 @@ const _: () = assert!(
         && BROKER_DEADLINE_MAX.as_millis() + PUB_LINK_DEAD_AFTER.as_millis() + PUBLICATION_KEEP.as_millis()
             < IDENTITY_WINDOW.as_millis(),
     "a publication is recognised when the last server that may do the request publishes it, and again after a reconnect"
+);
+const _: () = assert!(
+    PUBLICATION_KEEP_AWAY.as_millis() + PUBLICATION_KEEP.as_millis() + PUB_LINK_DEAD_AFTER.as_millis()
+        < IDENTITY_WINDOW.as_millis(),
+    "what went into a link before it broke is recognised when it is sent again"
 );
 const _: () = assert!(
     PUB_LINK_BEAT_INTERVAL.as_millis() * 2 < PUB_LINK_DEAD_AFTER.as_millis()

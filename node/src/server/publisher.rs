@@ -1,14 +1,14 @@
-//! PUB links to the proxies. Each publication goes to every proxy; what went out lately goes again to a papo proxy that comes
-//! (back), which drops what it has seen. A foreign proxy gets two frames and nothing twice.
+//! PUB links to the proxies. Each publication goes to every proxy; what went out lately, or while it was away, goes again to a papo
+//! proxy that comes (back), which drops what it has seen. A foreign proxy gets two frames and nothing twice.
 
 use crate::metrics::PublisherMetrics;
 use crate::role::{self, Context};
 use crate::targets;
 use bytes::Bytes;
-use papo_exchange::constants::PUBLICATION_KEEP as KEEP;
+use papo_exchange::constants::{PUBLICATION_KEEP as KEEP, PUBLICATION_KEEP_AWAY as KEEP_AWAY};
 use papo_protocol::publication::PublicationMeta;
 use papo_settings::Address;
-use papo_zmtp::{Encoded, Endpoint, EndpointHandle, Event, OnFull, PeerId, SendOutcome, SocketType};
+use papo_zmtp::{Encoded, Endpoint, EndpointHandle, Event, LinkId, OnFull, PeerId, SendOutcome, SocketType};
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
@@ -45,10 +45,13 @@ impl Recent {
         forgotten
     }
 
-    fn forget_before(&mut self, moment: Duration) {
+    /// Says how many it forgot.
+    fn forget_before(&mut self, moment: Duration) -> usize {
+        let before = self.publications.len();
         while self.publications.front().is_some_and(|oldest| oldest.at < moment) {
             self.forget_oldest();
         }
+        before - self.publications.len()
     }
 
     fn forget_oldest(&mut self) {
@@ -58,16 +61,26 @@ impl Recent {
 
 struct Proxy {
     papo: bool,
+    link: Option<LinkId>,
     /// Prefixes that it asked for; none yet means that the link is not up for publications.
     topics: Vec<Bytes>,
     /// It has lost publications because it does not read.
     behind: bool,
 }
 
+/// A link to a papo proxy that broke.
+struct Away {
+    since: Duration,
+    /// Since when it is up again. Until it has been for [`KEEP`], what it was sent again may not have come.
+    back: Option<Duration>,
+}
+
 /// The links and what they lately carried.
 pub struct Publisher {
     handle: EndpointHandle,
     proxies: HashMap<PeerId, Proxy>,
+    /// What these missed is kept.
+    away: HashMap<LinkId, Away>,
     kept: Recent,
     metrics: PublisherMetrics,
 }
@@ -83,7 +96,8 @@ impl Publisher {
         role::notice_death_soon(&mut settings.limits);
         let (endpoint, handle) = Endpoint::new(settings);
         targets::follow_fixed(context, handle.clone(), proxies);
-        (endpoint, Self { handle, proxies: HashMap::new(), kept: Recent::default(), metrics })
+        let (proxies, away) = (HashMap::new(), HashMap::new());
+        (endpoint, Self { handle, proxies, away, kept: Recent::default(), metrics })
     }
 
     /// For shutting down.
@@ -102,16 +116,22 @@ impl Publisher {
             Event::Up { peer, info } => {
                 let papo = context.is_papo(&info);
                 tracing::info!(proxy = peer.0, address = %info.address, papo, "proxy connected");
-                self.proxies.insert(peer, Proxy { papo, topics: Vec::new(), behind: false });
+                self.proxies.insert(peer, Proxy { papo, link: info.link, topics: Vec::new(), behind: false });
             }
             Event::Subscribe { peer, topic } => {
+                self.forget_old(now);
                 let Some(proxy) = self.proxies.get_mut(&peer) else { return };
                 let first = proxy.topics.is_empty();
                 proxy.topics.push(topic);
                 if first && proxy.papo {
-                    // What is older, the proxy may have forgotten that it sent.
-                    self.kept.forget_before(now.saturating_sub(KEEP));
-                    for kept in &self.kept.publications {
+                    // From before it went, since what was sent last may have been lost on the way.
+                    let away = proxy.link.and_then(|link| self.away.get_mut(&link));
+                    let since = away.map_or(now, |away| {
+                        away.back = Some(now);
+                        away.since
+                    });
+                    let since = since.saturating_sub(KEEP);
+                    for kept in self.kept.publications.iter().filter(|kept| kept.at >= since) {
                         proxy.post(&self.handle, peer, &kept.encoded, &self.metrics);
                     }
                 }
@@ -125,7 +145,11 @@ impl Publisher {
             }
             Event::Down { peer, cause } => {
                 tracing::info!(proxy = peer.0, %cause, "proxy gone");
-                self.proxies.remove(&peer);
+                let gone = self.proxies.remove(&peer).filter(|proxy| proxy.papo);
+                if let Some(link) = gone.and_then(|proxy| proxy.link) {
+                    self.forget_old(now);
+                    self.away.entry(link).or_insert(Away { since: now, back: None }).back = None;
+                }
             }
             Event::Failed { cause, .. } => tracing::debug!(%cause, "proxy not reached"),
             Event::Message { .. } => {}
@@ -138,7 +162,23 @@ impl Publisher {
         self.handle.flush();
     }
 
-    /// For every proxy, at the next flush; kept for those that come back within [`KEEP`].
+    /// Forgets what is older than [`KEEP`], or than that when the first of the proxies went that are away. One that is away for
+    /// longer than [`KEEP_AWAY`] is not waited for: it may have forgotten what it sent before.
+    fn forget_old(&mut self, now: Duration) {
+        let mut given_up = false;
+        self.away.retain(|_, away| {
+            let too_long = away.back.is_none() && away.since + KEEP_AWAY < now;
+            given_up |= too_long;
+            !too_long && away.back.is_none_or(|back| back + KEEP > now)
+        });
+        let since = self.away.values().map(|away| away.since).min().unwrap_or(now);
+        let forgotten = self.kept.forget_before(since.saturating_sub(KEEP));
+        if given_up {
+            self.metrics.unkept(forgotten);
+        }
+    }
+
+    /// For every proxy, at the next flush; kept for those that are away.
     pub fn publish(&mut self, now: Duration, topic: &str, body: &Bytes, meta: &PublicationMeta) {
         let topic = Bytes::copy_from_slice(topic.as_bytes());
         let plain = [topic.clone(), body.clone()];
@@ -150,7 +190,7 @@ impl Publisher {
             let encoded = if proxy.papo { full.clone() } else { Encoded::new(&plain) };
             proxy.post(&self.handle, *peer, &encoded, &self.metrics);
         }
-        self.kept.forget_before(now.saturating_sub(KEEP));
+        self.forget_old(now);
         let forgotten = self.kept.keep(Kept { at: now, bytes: topic.len() + body.len(), encoded: full });
         self.metrics.unkept(forgotten);
     }
@@ -188,7 +228,7 @@ mod tests {
         let mut recent = Recent::default();
         recent.keep(kept(1));
         recent.keep(kept(9));
-        recent.forget_before(Duration::from_secs(15).saturating_sub(KEEP));
+        assert_eq!(recent.forget_before(Duration::from_secs(15).saturating_sub(KEEP)), 1);
         assert_eq!(recent.publications.len(), 1);
         assert_eq!(recent.bytes, 1);
     }
@@ -201,8 +241,9 @@ mod tests {
         assert_eq!(forgotten, 2);
     }
 
-    /// A server's links to proxies, and a token by which they know each other.
+    /// A server's links to proxies, and a token by which they know each other. Its clock may be ahead.
     struct Server {
+        ahead: Duration,
         context: Context,
         endpoint: Endpoint,
         publisher: Publisher,
@@ -216,7 +257,11 @@ mod tests {
             let registry = prometheus::Registry::new();
             let metrics = PublisherMetrics::register(&registry).unwrap();
             let (endpoint, publisher) = Publisher::connect(&context, &proxies, metrics);
-            Self { context, endpoint, publisher, registry, published: 0 }
+            Self { ahead: Duration::ZERO, context, endpoint, publisher, registry, published: 0 }
+        }
+
+        fn now(&self) -> Duration {
+            role::now().monotonic + self.ahead
         }
 
         /// Takes in what the links tell until so many proxies have subscribed.
@@ -224,7 +269,8 @@ mod tests {
             let connected = async {
                 while self.publisher.connected() != proxies {
                     let event = self.endpoint.next().await.unwrap();
-                    self.publisher.on_event(&self.context, role::now().monotonic, event);
+                    let now = self.now();
+                    self.publisher.on_event(&self.context, now, event);
                     self.publisher.flush();
                 }
             };
@@ -244,7 +290,8 @@ mod tests {
                 identity: Identity(u128::from(self.published).to_be_bytes()),
             };
             let body = Bytes::from(format!("{}{padding}", self.published));
-            self.publisher.publish(role::now().monotonic, "geral", &body, &meta);
+            let now = self.now();
+            self.publisher.publish(now, "geral", &body, &meta);
             self.publisher.flush();
         }
 
@@ -360,6 +407,55 @@ mod tests {
         assert_eq!(steady.take(30).await, all);
         // The first ten again: this proxy may have sent them or not, and knows by their identities.
         assert_eq!(back.take(30).await, all);
+    }
+
+    #[tokio::test]
+    async fn a_proxy_that_is_away_for_half_a_minute_misses_nothing_and_one_that_is_away_for_longer_is_counted()
+     {
+        let context = context();
+        let mut proxy = Taker::listen(&context, "127.0.0.1:0").await;
+        let address = proxy.address;
+        let mut server = Server::connect(context.clone(), &[address]);
+        tokio::join!(proxy.subscribe(), server.until_connected(1));
+        for (away, missed) in [(30, 0), (50, 10)] {
+            drop(proxy);
+            server.until_connected(0).await;
+            let before = server.published;
+            server.publish(10);
+            server.ahead += Duration::from_secs(away);
+            server.publish(10);
+            proxy = Taker::listen(&context, &address.to_string()).await;
+            tokio::join!(proxy.subscribe(), server.until_connected(1));
+            let due: Vec<u64> = (before + missed + 1..=before + 20).collect();
+            assert_eq!(proxy.take(due.len()).await, due);
+            assert_eq!(server.count("papo_server_publications_unkept_total"), missed);
+            // What it has now, it need not get again.
+            server.ahead += Duration::from_secs(20);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_link_that_breaks_again_as_soon_as_it_is_back_costs_nothing() {
+        let context = context();
+        let mut proxy = Taker::listen(&context, "127.0.0.1:0").await;
+        let address = proxy.address;
+        let mut server = Server::connect(context.clone(), &[address]);
+        tokio::join!(proxy.subscribe(), server.until_connected(1));
+        drop(proxy);
+        server.until_connected(0).await;
+        server.publish(10);
+        server.ahead += Duration::from_secs(30);
+        for _ in 0..2 {
+            let mut back = Taker::listen(&context, &address.to_string()).await;
+            tokio::join!(back.subscribe(), server.until_connected(1));
+            // It is gone before it read anything.
+            drop(back);
+            server.until_connected(0).await;
+            server.publish(1);
+        }
+        let mut proxy = Taker::listen(&context, &address.to_string()).await;
+        tokio::join!(proxy.subscribe(), server.until_connected(1));
+        assert_eq!(proxy.take(12).await, (1..=12).collect::<Vec<u64>>());
     }
 
     #[tokio::test]
