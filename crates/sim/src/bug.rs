@@ -141,7 +141,8 @@ impl Bug {
     /// Within how many seeds it is caught, and by which rules.
     fn signature(self) -> (u64, &'static [Invariant]) {
         use Invariant::{
-            Answered, Causal, Converges, Durable, Equal, Heard, Honest, Lasting, Named, Once, Session, Starts,
+            Answered, Causal, Converges, Durable, Equal, Heard, Honest, Lasting, Named, Once, Session,
+            Spreads, Starts,
         };
         match self {
             Self::AckBeforeFsync => (200, &[Durable]),
@@ -170,7 +171,7 @@ impl Bug {
             #[cfg(feature = "planted-bugs")]
             Self::ShownBeforeDurable => (200, &[Durable, Lasting]),
             #[cfg(feature = "planted-bugs")]
-            Self::ShownNotMerged => (1000, &[Lasting]),
+            Self::ShownNotMerged => (1000, &[Spreads]),
             #[cfg(feature = "planted-bugs")]
             Self::StartBarrierSkipped | Self::LamportNotRaised => (1000, &[Causal]),
             #[cfg(feature = "planted-bugs")]

@@ -106,8 +106,10 @@ impl Replica {
     /// A new boot has heard from a majority, so that it rises above all that was acknowledged; and there are links to as many
     /// members as must store the write, without whom it would end in `unknown`.
     pub(super) fn may_write(&self, now: Now) -> bool {
-        let heard = self.is_majority(|name| self.peers.heard.contains(name))
-            || self.plant.has(Planted::StartBarrierSkipped);
+        if self.plant.has(Planted::StartBarrierSkipped) {
+            return true;
+        }
+        let heard = self.is_majority(|name| self.peers.heard.contains(name));
         match self.settings.durability {
             Durability::Local => heard || self.has_waited(now),
             durability @ (Durability::Majority | Durability::All) => {
