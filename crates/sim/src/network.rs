@@ -1,5 +1,6 @@
 //! Connections as TCP makes them: within one, nothing is lost, doubled or reordered until it breaks; between them, anything may
-//! be. It must not know what travels.
+//! be. So nothing here doubles a message: doubles come from those who send again, as in earnest (clients, brokers that hand on,
+//! servers that publish to a proxy that came back), and what overtakes does so on another connection. It must not know what travels.
 
 use crate::clock::{MILLISECOND, Micros, SECOND};
 use crate::node::{ConnectionId, Node, Role, Side};

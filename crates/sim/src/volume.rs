@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// Lamport values that may be sent beyond the last one stored. Far fewer than a real server has, so that it matters.
-const LAMPORT_LEASE: u64 = 64;
+const LAMPORT_LEASE: u64 = 8;
 
 /// One commit.
 #[derive(Debug, Clone)]

@@ -93,7 +93,7 @@ impl Client {
         let habit = Habit {
             through_broker,
             patience: (!patient).then(|| random.within(SECOND, 5 * SECOND)),
-            has_clock: !random.once_in(4),
+            has_clock: !random.once_in(3),
             names_itself: !random.once_in(4),
             encoding: if random.once_in(5) { Encoding::Json } else { Encoding::MessagePack },
             pace: random.within(100 * MILLISECOND, SECOND),

@@ -187,12 +187,7 @@ impl Server {
             shared.count("server_started_with_history");
         }
         match Replica::open(settings, ops, ceiling, &shown, shared.clock(self.node)) {
-            #[cfg_attr(not(feature = "planted-bugs"), expect(unused_mut, reason = "nothing is planted"))]
-            Ok(mut replica) => {
-                #[cfg(feature = "planted-bugs")]
-                if let Some(bug) = shared.bug.and_then(Bug::inside) {
-                    replica.plant(bug);
-                }
+            Ok(replica) => {
                 self.running = Some(Running {
                     replica,
                     links: BTreeMap::new(),
@@ -207,6 +202,10 @@ impl Server {
                     tick_at: None,
                     peers_met: BTreeSet::new(),
                 });
+                #[cfg(feature = "planted-bugs")]
+                if let (Some(bug), Some(running)) = (shared.bug.and_then(Bug::inside), &mut self.running) {
+                    running.replica.plant(bug);
+                }
             }
             Err(error) => {
                 let node = self.node;
