@@ -4,7 +4,7 @@
 export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/papo/target
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint fuzz bench bench-zmq bench-publish bench-history clean images cluster cluster-down install
+.PHONY: help run build test lint fuzz bench bench-zmq bench-publish bench-history simulate clean images cluster cluster-down install
 
 help: ## This list.
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -56,6 +56,10 @@ bench-history: build ## A million operations: start, memory, pages of 100, and n
 
 fuzz: ## Everything that reads what a peer sends, guided by coverage. FUZZ_RUNS=200000 each.
 	@fuzz/run
+
+simulate: ## More worlds of the simulator, SEEDS=100000 of them, for the record in crates/sim/campaign.tsv.
+	@cargo build --profile sim --package papo-sim
+	@"$(CARGO_TARGET_DIR)/sim/papo-sim" --campaign crates/sim/campaign.tsv --commit "$$(git describe --always --dirty)" --seeds $(or $(SEEDS),100000)
 
 clean: ## Forgets what was compiled. Conversations in ./papo-data stay.
 	@cargo clean --quiet

@@ -202,8 +202,9 @@ fn read_message(fields: &Fields<'_>) -> ReadMessage {
     }
 }
 
-/// Sixteen bytes, or in JSON their base64url text, a UUID or hexadecimal digits.
-fn read_identity(value: &Value) -> Option<Identity> {
+/// Reads a `message_id`: sixteen bytes, or in JSON their base64url text, a UUID or hexadecimal digits.
+#[must_use]
+pub fn read_identity(value: &Value) -> Option<Identity> {
     let sixteen = |bytes: &[u8]| bytes.try_into().ok().map(Identity);
     match value {
         Value::Bytes(bytes) => sixteen(bytes),

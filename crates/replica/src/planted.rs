@@ -31,7 +31,7 @@ pub enum Planted {
     /// A cursor passes over what arrived late: what stands before the last operation that it has.
     CursorSkipsLate,
     /// Operations of one identity are all shown.
-    #[cfg_attr(not(feature = "planted-bugs"), expect(dead_code, reason = "asked for by that build alone"))]
+    #[cfg(feature = "planted-bugs")]
     TwinsShown,
     /// What a session has seen is not waited for.
     SessionNotAwaited,

@@ -141,52 +141,56 @@ impl Bug {
     /// Within how many seeds it is caught, and by which rules.
     fn signature(self) -> (u64, &'static [Invariant]) {
         use Invariant::{
-            Answered, Causal, Converges, Durable, Equal, Heard, Lasting, Named, Once, Session, Starts,
+            Answered, Causal, Converges, Durable, Equal, Heard, Honest, Lasting, Named, Once, Session, Starts,
         };
         match self {
-            Self::AckBeforeFsync => (200, &[Durable]),
-            Self::FullTakenForStored => (200, &[Durable, Starts]),
-            Self::FsyncErrorIgnored => (200, &[Durable, Starts]),
-            Self::BootReused => (200, &[Once, Equal, Durable, Converges, Lasting, Starts]),
+            Self::AckBeforeFsync => (50, &[Durable]),
+            Self::FullTakenForStored => (50, &[Durable, Starts]),
+            Self::FsyncErrorIgnored => (50, &[Durable, Starts]),
+            Self::BootReused => (50, &[Once, Equal, Durable, Converges, Lasting, Starts]),
             Self::CeilingForgotten => (200, &[Causal]),
-            Self::IdentityForgotten => (200, &[Once, Heard, Equal, Durable]),
-            Self::TornBatchKept => (200, &[Starts]),
-            Self::NoDedupe => (200, &[Heard]),
-            Self::NothingSentAgain => (200, &[Heard]),
-            Self::PublishedAfterReply => (200, &[Heard]),
-            Self::ReplyLostAfterDeath => (200, &[Answered, Converges]),
-            Self::NewKeyOnRedispatch => (200, &[Once, Heard]),
-            Self::CookieDropped => (200, &[Session, Causal]),
-            Self::CookieSwapped => (200, &[Session, Causal]),
-            Self::ReplyMisdirected => (200, &[Answered, Causal]),
-            Self::ReplyDoubled => (200, &[Answered]),
-            Self::TopicByPrefix => (200, &[Named]),
-            Self::DirectMessagesToAll => (200, &[Named]),
-            Self::DeafAfterReconnect => (200, &[Converges]),
+            Self::IdentityForgotten => (50, &[Once, Heard, Equal, Durable]),
+            Self::TornBatchKept => (100, &[Starts]),
+            Self::NoDedupe => (50, &[Heard]),
+            Self::NothingSentAgain => (50, &[Heard]),
+            Self::PublishedAfterReply => (500, &[Heard]),
+            Self::ReplyLostAfterDeath => (50, &[Answered, Converges]),
+            Self::NewKeyOnRedispatch => (50, &[Once, Heard]),
+            Self::CookieDropped => (50, &[Session, Causal]),
+            Self::CookieSwapped => (50, &[Session, Causal]),
+            Self::ReplyMisdirected => (50, &[Answered, Causal]),
+            Self::ReplyDoubled => (50, &[Answered]),
+            Self::TopicByPrefix => (50, &[Named]),
+            Self::DirectMessagesToAll => (50, &[Named]),
+            Self::DeafAfterReconnect => (50, &[Converges, Honest]),
             #[cfg(feature = "planted-bugs")]
-            Self::QuorumOverLive | Self::PushCountsAsStored => (200, &[Durable]),
+            Self::QuorumOverLive | Self::PushCountsAsStored => (50, &[Durable]),
             #[cfg(feature = "planted-bugs")]
-            Self::PeerVectorsMerged | Self::UnknownTakenForDone => (1000, &[Durable]),
+            Self::PeerVectorsMerged => (200, &[Durable]),
             #[cfg(feature = "planted-bugs")]
-            Self::ShownBeforeDurable => (200, &[Durable, Lasting]),
+            Self::ShownBeforeDurable => (50, &[Durable, Lasting]),
             #[cfg(feature = "planted-bugs")]
-            Self::ShownNotMerged => (1000, &[Lasting]),
+            Self::ShownNotMerged => (500, &[Invariant::Spreads]),
             #[cfg(feature = "planted-bugs")]
-            Self::StartBarrierSkipped | Self::LamportNotRaised => (1000, &[Causal]),
+            Self::UnknownTakenForDone => (50, &[Durable]),
             #[cfg(feature = "planted-bugs")]
-            Self::PullOffByOne => (200, &[Converges]),
+            Self::StartBarrierSkipped => (3000, &[Causal]),
             #[cfg(feature = "planted-bugs")]
-            Self::RefusedBatchFollowed => (200, &[Converges, Starts]),
+            Self::LamportNotRaised => (100, &[Causal]),
             #[cfg(feature = "planted-bugs")]
-            Self::CursorSkipsLate => (200, &[Lasting]),
+            Self::PullOffByOne => (50, &[Converges, Honest]),
             #[cfg(feature = "planted-bugs")]
-            Self::TwinsShown => (200, &[Once]),
+            Self::RefusedBatchFollowed => (1000, &[Converges, Durable, Equal, Starts]),
             #[cfg(feature = "planted-bugs")]
-            Self::SessionNotAwaited => (200, &[Session]),
+            Self::CursorSkipsLate => (50, &[Lasting]),
             #[cfg(feature = "planted-bugs")]
-            Self::AbsenceNotAsked => (1000, &[Invariant::Honest]),
+            Self::TwinsShown => (100, &[Once, Equal]),
             #[cfg(feature = "planted-bugs")]
-            Self::NotPublishedForTheDead => (1000, &[Heard]),
+            Self::SessionNotAwaited => (100, &[Session]),
+            #[cfg(feature = "planted-bugs")]
+            Self::AbsenceNotAsked => (500, &[Honest]),
+            #[cfg(feature = "planted-bugs")]
+            Self::NotPublishedForTheDead => (500, &[Heard]),
         }
     }
 }

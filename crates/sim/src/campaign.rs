@@ -10,6 +10,42 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+/// So many seeds together must take every rare path.
+pub const SEEDS_FOR_ALL_PATHS: u64 = 1000;
+
+/// Paths that are rare, and worth nothing to a check that never comes by.
+const RARE_PATHS: [&str; 29] = [
+    "worlds_of_3_servers",
+    "worlds_of_5_servers",
+    "worlds_of_durability_local",
+    "worlds_of_durability_majority",
+    "worlds_of_durability_all",
+    "asked_once",
+    "asked_once_in_json",
+    "asked_with_retries",
+    "asked_with_retries_in_json",
+    "absence_checked",
+    "batch_committed_at_crash",
+    "batch_lost_at_crash",
+    "batches_refused",
+    "client_repeated",
+    "clocks_ignored",
+    "cursor_pages",
+    "elsewhere",
+    "fsync_failed",
+    "garbage_refused",
+    "group_commit",
+    "last_resort",
+    "late_replies",
+    "publications_deduped",
+    "publications_sent_again",
+    "redispatched",
+    "server_left",
+    "twins_hidden",
+    "unknown",
+    "volume_harmed",
+];
+
 /// What came of many seeds.
 #[derive(Debug, Default)]
 pub struct Totals {
@@ -28,6 +64,14 @@ pub struct Totals {
 }
 
 impl Totals {
+    /// Kinds of fault and rare paths that never came.
+    #[must_use]
+    pub fn never_came(&self) -> Vec<&'static str> {
+        let faults = FaultKind::ALL.into_iter().filter(|kind| !self.faults.contains_key(kind));
+        let paths = RARE_PATHS.into_iter().filter(|path| !self.coverage.contains_key(path));
+        faults.map(FaultKind::name).chain(paths).collect()
+    }
+
     fn add(&mut self, seed: u64, outcome: Outcome) {
         self.seeds += 1;
         self.events += outcome.events;

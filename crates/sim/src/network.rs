@@ -1,5 +1,6 @@
 //! Connections as TCP makes them: within one, nothing is lost, doubled or reordered until it breaks; between them, anything may
-//! be. It must not know what travels.
+//! be. So nothing here doubles a message: doubles come from those who send again, as in earnest (clients, brokers that hand on,
+//! servers that publish to a proxy that came back), and what overtakes does so on another connection. It must not know what travels.
 
 use crate::clock::{MILLISECOND, Micros, SECOND};
 use crate::node::{ConnectionId, Node, Role, Side};
@@ -12,6 +13,9 @@ use std::collections::{BTreeMap, VecDeque};
 /// and are dead after three.
 const GIVEN_UP_AFTER: [Micros; 2] = [2 * SECOND, 6 * SECOND];
 const PUBLICATIONS_GIVEN_UP_AFTER: [Micros; 2] = [SECOND, 3 * SECOND];
+
+/// By how much a slow direction slows a message at most.
+pub const SLOWNESS_MAX: Micros = 620 * MILLISECOND;
 
 /// What travels towards one end.
 #[derive(Debug, Clone)]
@@ -39,6 +43,7 @@ struct Lane {
 #[derive(Debug)]
 struct Connection {
     ends: [Node; 2],
+    opened_at: Micros,
     lanes: [Lane; 2],
 }
 
@@ -83,6 +88,8 @@ pub struct Network {
     blocked: BTreeMap<(Node, Node), u32>,
     /// Directions that are slow, and by how much.
     slow: BTreeMap<(Node, Node), Micros>,
+    /// Until when directions were blocked or slow.
+    troubled: BTreeMap<(Node, Node), Micros>,
 }
 
 impl Network {
@@ -97,6 +104,7 @@ impl Network {
             base,
             blocked: BTreeMap::new(),
             slow: BTreeMap::new(),
+            troubled: BTreeMap::new(),
         }
     }
 
@@ -116,6 +124,44 @@ impl Network {
             !connection.lanes.iter().any(breaks)
                 && !self.is_blocked(dialer, listener)
                 && !self.is_blocked(listener, dialer)
+        })
+    }
+
+    /// Since when all connections between two processes have been sound, and nothing has been slow between them; `None` if they are
+    /// not, or there is none.
+    #[must_use]
+    pub fn quick_since(&self, a: Node, b: Node) -> Option<Micros> {
+        let ways = [(a, b), (b, a)];
+        if ways.iter().any(|way| self.blocked.contains_key(way) || self.slow.contains_key(way)) {
+            return None;
+        }
+        let mut since = ways.iter().filter_map(|way| self.troubled.get(way)).copied().max().unwrap_or(0);
+        let mut any = false;
+        for (id, connection) in &self.connections {
+            if connection.ends == [a, b] || connection.ends == [b, a] {
+                any = true;
+                since = since.max(connection.opened_at);
+                if !self.is_sound(*id) {
+                    return None;
+                }
+            }
+        }
+        any.then_some(since)
+    }
+
+    /// The last connection that was opened.
+    #[must_use]
+    pub fn last(&self) -> ConnectionId {
+        ConnectionId(self.last)
+    }
+
+    /// Whether another process still has a connection with this one that is no younger than `last`.
+    #[must_use]
+    pub fn is_remembered(&self, node: Node, last: ConnectionId) -> bool {
+        self.connections.range(..=last).any(|(_, connection)| {
+            let [dialer, listener] = connection.ends;
+            (dialer == node && connection.has_lane_open(Side::Listener))
+                || (listener == node && connection.has_lane_open(Side::Dialer))
         })
     }
 
@@ -161,7 +207,8 @@ impl Network {
         self.last += 1;
         let id = ConnectionId(self.last);
         let lane = || Lane { open: true, ..Lane::default() };
-        self.connections.insert(id, Connection { ends: [dialer, listener], lanes: [lane(), lane()] });
+        self.connections
+            .insert(id, Connection { ends: [dialer, listener], opened_at: now, lanes: [lane(), lane()] });
         self.push(now, id, Side::Listener, Item::Opened, queue);
         self.push(now, id, Side::Dialer, Item::Opened, queue);
         if self.is_blocked(dialer, listener) || self.is_blocked(listener, dialer) {
@@ -317,6 +364,7 @@ impl Network {
             return;
         }
         self.blocked.remove(&(from, to));
+        self.troubled.insert((from, to), now);
         for (id, connection) in &mut self.connections {
             for side in [Side::Dialer, Side::Listener] {
                 if connection.end(side.other()) != from || connection.end(side) != to {
@@ -335,9 +383,10 @@ impl Network {
     }
 
     /// Messages in this direction take so much longer; 0 ends it.
-    pub fn slow_down(&mut self, from: Node, to: Node, by: Micros) {
+    pub fn slow_down(&mut self, now: Micros, from: Node, to: Node, by: Micros) {
         if by == 0 {
             self.slow.remove(&(from, to));
+            self.troubled.insert((from, to), now + SLOWNESS_MAX);
         } else {
             self.slow.insert((from, to), by);
         }

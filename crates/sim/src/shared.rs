@@ -1,8 +1,9 @@
 //! What all processes of a world share: time, the network, the disks, and the checker that sees everything.
 
 use crate::bug::Bug;
-use crate::checker::{Checker, Invariant};
-use crate::clock::{MachineClock, Micros};
+use crate::checker::{Checker, Created, Invariant};
+use crate::clock::{MILLISECOND, MachineClock, Micros, SECOND};
+use crate::hosts::LIMITS;
 use crate::network::Network;
 use crate::node::{Alarm, ConnectionId, Happening, Node, Role, Side};
 use crate::queue::{Event, Queue};
@@ -10,8 +11,16 @@ use crate::random::Random;
 use crate::trace::Trace;
 use crate::volume::Volume;
 use bytes::Bytes;
+use papo_protocol::request::{Call, HistoryScope, read_request};
 use papo_protocol::time::Now;
+use papo_replica::{Op, VersionVector};
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+/// A write on a slow disk may take so long.
+pub const DISK_SLOW_MAX: Micros = 2 * SECOND;
+/// A server that has heard another at once for so long has no older question open.
+const ASKING_TAKES: Micros = 500 * MILLISECOND;
 
 /// Whether a process runs.
 #[derive(Debug)]
@@ -28,6 +37,17 @@ pub struct Process {
     pub held: VecDeque<Happening>,
     /// What it thinks the time is.
     pub clock: MachineClock,
+    /// Since when it runs without a stop.
+    pub awake_since: Micros,
+}
+
+impl Process {
+    /// Whether it will hear that a connection with this process is gone which is no younger than `last`.
+    fn has_yet_to_lose(&self, node: Node, last: ConnectionId) -> bool {
+        self.held.iter().any(|happening| {
+            matches!(happening, Happening::Closed { connection, peer } if *peer == node && *connection <= last)
+        })
+    }
 }
 
 /// What all processes share.
@@ -49,6 +69,8 @@ pub struct Shared {
     pub trace: Trace,
     /// How often each rare path was taken.
     pub coverage: BTreeMap<&'static str, u64>,
+    /// Channels that clients have created and told each other of, past papo.
+    pub told: Vec<String>,
     /// What is planted.
     pub bug: Option<Bug>,
     /// Whether all machines have the same calendar, as publishing again presumes.
@@ -120,6 +142,71 @@ impl Shared {
     #[must_use]
     pub fn proxies(&self) -> Vec<Node> {
         self.nodes(&[Role::Proxy])
+    }
+
+    /// A volume takes a batch, and what is then on enough disks stays there.
+    pub fn commit(&mut self, node: Node, ops: &[Arc<Op>], shown: Option<VersionVector>) {
+        if let Some(volume) = self.volumes.get_mut(node.number) {
+            volume.commit(ops, shown);
+        }
+        for (number, volume) in self.volumes.iter_mut().enumerate() {
+            let server = Node::server(number);
+            if let Some(last) = volume.harmed_after()
+                && !self.network.is_remembered(server, last)
+                && !self.processes.values().any(|process| process.has_yet_to_lose(server, last))
+            {
+                volume.forget_ghosts();
+            }
+        }
+        self.checker.on_commit(ops, &self.volumes);
+    }
+
+    /// Since when two processes have run and heard each other at once; `None` if they do not.
+    #[must_use]
+    pub fn quick_since(&self, a: Node, b: Node) -> Option<Micros> {
+        let awake_since = |node| {
+            let process = self.processes.get(&node).filter(|_| self.is_awake(node));
+            process.map(|process| process.awake_since)
+        };
+        Some(self.network.quick_since(a, b)?.max(awake_since(a)?).max(awake_since(b)?))
+    }
+
+    /// A server refuses a request because something does not exist. If it was created before the request came, then neither this
+    /// server nor any that it could ask without trouble has it on its disk.
+    pub fn check_absence(&mut self, node: Node, body: &[u8], came_at: Micros) {
+        let Ok(request) = read_request(body, &LIMITS) else { return };
+        let name = match &request.call {
+            Call::Publish { channel, .. } | Call::History { scope: HistoryScope::Channel(channel), .. } => {
+                Created::Channel(channel.to_string())
+            }
+            Call::Message { dst, .. } => Created::User(dst.to_string()),
+            _ => return,
+        };
+        let Some(creation) = self.checker.created.get(&name).filter(|creation| creation.heard_at < came_at)
+        else {
+            return;
+        };
+        let holds = |number: &usize| {
+            let volume = self.volumes.get(*number);
+            volume.is_some_and(|volume| volume.harmed_at().is_none_or(|at| at < creation.heard_at))
+        };
+        let sound_disk = self.volumes.get(node.number).is_some_and(|volume| {
+            !volume.is_slow() && !volume.is_full() && volume.troubled_until() + DISK_SLOW_MAX < came_at
+        });
+        let can_ask = |number: &usize| {
+            *number == node.number
+                || (sound_disk
+                    && self
+                        .quick_since(node, Node::server(*number))
+                        .is_some_and(|since| since + ASKING_TAKES < came_at))
+        };
+        let witness = creation.holders.iter().find(|number| holds(number) && can_ask(number)).copied();
+        self.count("absence_checked");
+        if let Some(witness) = witness {
+            self.violate(Invariant::Honest, || {
+                format!("{node} says that {name:?} does not exist, which {} has", Node::server(witness))
+            });
+        }
     }
 
     /// Counts a rare path.

@@ -1,14 +1,16 @@
 //! A server's volume: batches of operations that are committed whole or not at all, and the Lamport ceiling. What harms a volume
 //! is here; when it does is the plan's business.
 
-use papo_protocol::Identity;
+use crate::clock::Micros;
+use crate::node::ConnectionId;
 use papo_protocol::lamport::Lamport;
+use papo_protocol::{Boot, Identity};
 use papo_replica::{Op, VersionVector};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// Lamport values that may be sent beyond the last one stored. Far fewer than a real server has, so that it matters.
-const LAMPORT_LEASE: u64 = 64;
+const LAMPORT_LEASE: u64 = 8;
 
 /// One commit.
 #[derive(Debug, Clone)]
@@ -25,8 +27,13 @@ pub struct Volume {
     commits: Vec<Commit>,
     /// How many operations of each identity are on it.
     identities: BTreeMap<Identity, u32>,
-    /// All identities that were ever on it.
-    ever: BTreeSet<Identity>,
+    /// How many operations of each boot are on it.
+    counts: HashMap<Boot, u64>,
+    /// The same of before it was harmed, and after which connection that was.
+    ghosts: HashMap<Boot, u64>,
+    harmed_after: Option<ConnectionId>,
+    harmed_at: Option<Micros>,
+    troubled_until: Micros,
     ceiling: Lamport,
     shown: VersionVector,
     /// Faults by which it is full.
@@ -43,14 +50,10 @@ impl Volume {
         self.shown = shown.unwrap_or_else(|| std::mem::take(&mut self.shown));
         for op in ops {
             *self.identities.entry(op.identity).or_default() += 1;
-            self.ever.insert(op.identity);
+            let count = self.counts.entry(op.dot.boot).or_default();
+            *count = (*count).max(op.dot.seq);
         }
         self.commits.push(Commit { ops: ops.to_vec(), ceiling: self.ceiling, shown: self.shown.clone() });
-    }
-
-    /// Only the later half of a batch, as no transaction would.
-    pub fn tear(&mut self, ops: &[Arc<Op>]) {
-        self.commit(ops.get(ops.len().div_ceil(2)..).unwrap_or_default(), None);
     }
 
     /// All operations, in the order in which they were written.
@@ -65,10 +68,40 @@ impl Volume {
         self.identities.contains_key(identity)
     }
 
-    /// Whether one was on it, before any harm.
+    /// How many operations of a boot are on it.
     #[must_use]
-    pub fn held(&self, identity: &Identity) -> bool {
-        self.ever.contains(identity)
+    pub fn count(&self, boot: Boot) -> u64 {
+        self.counts.get(&boot).copied().unwrap_or(0)
+    }
+
+    /// How many were on it before it was harmed, while others may not know of that.
+    #[must_use]
+    pub fn ghosts(&self, boot: Boot) -> u64 {
+        self.ghosts.get(&boot).copied().unwrap_or(0)
+    }
+
+    /// The number of the last connection of before it was harmed, while others may not know of that.
+    #[must_use]
+    pub fn harmed_after(&self) -> Option<ConnectionId> {
+        self.harmed_after
+    }
+
+    /// Everybody knows that it was harmed.
+    pub fn forget_ghosts(&mut self) {
+        self.harmed_after = None;
+        self.ghosts.clear();
+    }
+
+    /// When it was last harmed.
+    #[must_use]
+    pub fn harmed_at(&self) -> Option<Micros> {
+        self.harmed_at
+    }
+
+    /// Until when it was slow or full.
+    #[must_use]
+    pub fn troubled_until(&self) -> Micros {
+        self.troubled_until
     }
 
     /// What was shown.
@@ -105,12 +138,14 @@ impl Volume {
     }
 
     /// One fault more or less fills it.
-    pub fn fill(&mut self, begins: bool) {
+    pub fn fill(&mut self, now: Micros, begins: bool) {
+        self.troubled_until = now;
         self.full = if begins { self.full + 1 } else { self.full.saturating_sub(1) };
     }
 
     /// One fault more or less slows it.
-    pub fn slow_down(&mut self, begins: bool) {
+    pub fn slow_down(&mut self, now: Micros, begins: bool) {
+        self.troubled_until = now;
         self.slow = if begins { self.slow + 1 } else { self.slow.saturating_sub(1) };
     }
 
@@ -120,8 +155,15 @@ impl Volume {
         self.commits.len()
     }
 
-    /// It is what it was so many commits ago. Gives the identities that are no longer on it.
-    pub fn roll_back(&mut self, commits: usize) -> Vec<Identity> {
+    /// It is what it was so many commits ago. Gives the identities that are no longer on it. No connection after this one knew it
+    /// before.
+    pub fn roll_back(&mut self, now: Micros, commits: usize, last: ConnectionId) -> Vec<Identity> {
+        self.harmed_at = Some(now);
+        self.harmed_after = Some(last);
+        for (boot, count) in self.counts.drain() {
+            let ghosts = self.ghosts.entry(boot).or_default();
+            *ghosts = (*ghosts).max(count);
+        }
         let kept = self.commits.len().saturating_sub(commits);
         let lost = self.commits.split_off(kept);
         if let Some(first) = lost.first() {
@@ -130,6 +172,10 @@ impl Volume {
         self.shown = self.commits.last().map(|last| last.shown.clone()).unwrap_or_default();
         if kept == 0 {
             self.ceiling = Lamport::default();
+        }
+        for op in self.commits.iter().flat_map(|commit| &commit.ops) {
+            let count = self.counts.entry(op.dot.boot).or_default();
+            *count = (*count).max(op.dot.seq);
         }
         let mut gone = Vec::new();
         for op in lost.iter().flat_map(|commit| &commit.ops) {

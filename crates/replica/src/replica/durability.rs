@@ -112,8 +112,10 @@ impl Replica {
         if self.standing() != Standing::Member {
             return false;
         }
-        let heard = self.is_majority(|name| self.peers.heard.contains(name))
-            || self.plant.has(Planted::StartBarrierSkipped);
+        if self.plant.has(Planted::StartBarrierSkipped) {
+            return true;
+        }
+        let heard = self.is_majority(|name| self.peers.heard.contains(name));
         match self.settings.durability {
             Durability::Local => heard || self.has_waited(now),
             durability @ (Durability::Majority | Durability::All) => {

@@ -6,8 +6,9 @@ use papo_protocol::Identity;
 use papo_replica::{History, OpKind};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A retry later than this after the first try may find what was never published, and leave it so.
-const HEARD_WITHIN: Micros = 25 * SECOND;
+/// A retry later than this after the first try may find what was never published, and leave it so: a server publishes for another what
+/// is 30 s old at most, by a calendar that may be off by 7 s from a calendar that may be off by 7 s.
+const HEARD_WITHIN: Micros = 15 * SECOND;
 
 impl Checker {
     /// Checks a server's history against everything that was said.

@@ -4,16 +4,18 @@
 mod ending;
 mod states;
 
-pub use states::Harm;
+pub use states::{Harm, LOOKS_TO_SPREAD};
 
 use crate::clock::Micros;
+use crate::hosts::receipt::Receipt;
 use crate::node::ConnectionId;
 use crate::trace::Seconds;
 use crate::volume::Volume;
-use papo_protocol::Identity;
-use papo_replica::Durability;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use papo_protocol::{Boot, Identity};
+use papo_replica::{Durability, Op, VersionVector};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt;
+use std::sync::Arc;
 
 /// Which rule is broken. The numbers are those of docs/architecture.md.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,6 +44,8 @@ pub enum Invariant {
     Session,
     /// A server starts from what is on its disk.
     Starts,
+    /// What one server shows, the others that hold it show soon.
+    Spreads,
     /// What was refused did not happen, and what nobody did is not refused.
     Honest,
 }
@@ -61,6 +65,7 @@ impl fmt::Display for Invariant {
             Self::Converges => "convergence",
             Self::Session => "session",
             Self::Starts => "start",
+            Self::Spreads => "spreading",
             Self::Honest => "honesty",
         })
     }
@@ -128,6 +133,24 @@ pub struct Post {
     pub identity: Option<Identity>,
 }
 
+/// Something that clients create.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Created {
+    /// A channel.
+    Channel(String),
+    /// A user.
+    User(String),
+}
+
+/// That it exists.
+#[derive(Debug, Clone)]
+pub struct Creation {
+    /// When a client heard of it.
+    pub heard_at: Micros,
+    /// The servers that had it on their disks then.
+    pub holders: Vec<usize>,
+}
+
 /// What a subscriber named, and heard since.
 #[derive(Debug, Clone)]
 pub struct Listening {
@@ -165,8 +188,17 @@ pub struct Checker {
     pub listening: BTreeMap<usize, Listening>,
     /// What was seen with each vector, in short and as exported.
     states: HashMap<(u64, bool), u64>,
+    /// What each server showed, and in which boot, at the last few looks.
+    shown_before: BTreeMap<usize, VecDeque<(Boot, VersionVector)>>,
     /// The highest Lamport value that each server has said.
     said: BTreeMap<usize, u64>,
+    /// How many operations of each boot were on the promised number of disks at once.
+    durable: HashMap<Boot, u64>,
+    /// The highest place of an acknowledged write, and what that was when each boot began.
+    acknowledged: u64,
+    floors: HashMap<Boot, u64>,
+    /// What clients know to exist.
+    pub created: BTreeMap<Created, Creation>,
     /// Servers whose disk may not hold how far their Lamport clock has come.
     at_risk: BTreeSet<usize>,
     /// When a broker last asked a server to serve a request as things stand.
@@ -190,7 +222,12 @@ impl Checker {
             unheard: BTreeSet::new(),
             listening: BTreeMap::new(),
             states: HashMap::new(),
+            shown_before: BTreeMap::new(),
             said: BTreeMap::new(),
+            durable: HashMap::new(),
+            acknowledged: 0,
+            floors: HashMap::new(),
+            created: BTreeMap::new(),
             at_risk: BTreeSet::new(),
             last_resort_at: None,
             violation: None,
@@ -226,19 +263,53 @@ impl Checker {
         self.posts.entry(text.to_owned()).or_insert(post);
     }
 
-    /// A server says that a write of this identity is done. It must then be on the promised number of disks, or have been on them
-    /// before some were harmed.
-    pub fn on_promise(&mut self, at: Micros, server: usize, identity: Identity, volumes: &[Volume]) {
+    /// A batch is on a disk. An operation that is then on the promised number of disks was durable once, which is a lasting fact. A
+    /// disk that was harmed counts as it was before, while there is a server that may not know.
+    pub fn on_commit(&mut self, ops: &[Arc<Op>], volumes: &[Volume]) {
         let promised = self.promised();
-        let holders = volumes.iter().filter(|volume| volume.held(&identity)).count();
-        if holders < promised {
+        for op in ops {
+            let (boot, seq) = (op.dot.boot, op.dot.seq);
+            let holds = |volume: &&Volume| volume.count(boot).max(volume.ghosts(boot)) >= seq;
+            if volumes.iter().filter(holds).count() >= promised {
+                let durable = self.durable.entry(boot).or_default();
+                *durable = (*durable).max(seq);
+            }
+        }
+    }
+
+    /// A server says that a write is done: it must have been on the promised number of disks at once.
+    pub fn on_promise(&mut self, at: Micros, server: usize, receipt: Receipt) {
+        let Receipt { identity, lamport, boot, seq } = receipt;
+        let server = server + 1;
+        if self.durable.get(&boot).is_none_or(|durable| *durable < seq) {
+            let promised = self.promised();
             self.violate(at, Invariant::Durable, || {
-                format!(
-                    "server-{} acknowledges {identity}, which is on {holders} disks instead of {promised}",
-                    server + 1
-                )
+                format!("server-{server} acknowledges {identity}, which was never on {promised} disks")
             });
         }
+        let floor = self.floors.get(&boot).copied().unwrap_or(0);
+        if lamport <= floor {
+            self.violate(at, Invariant::Causal, || {
+                format!("{identity} stands at {lamport}, and its boot began when {floor} was acknowledged")
+            });
+        }
+        self.acknowledged = self.acknowledged.max(lamport);
+    }
+
+    /// A new boot begins. What is acknowledged by now stands before all that it will write, since it asks a majority before it
+    /// writes: unless one of them has lost what it was asked for, or under durability `local` no majority has it.
+    pub fn on_boot(&mut self, boot: Boot, no_harm: bool) {
+        if no_harm && self.durability != Durability::Local {
+            self.floors.insert(boot, self.acknowledged);
+        }
+    }
+
+    /// A client hears that a user or a channel exists.
+    pub fn on_created(&mut self, at: Micros, what: Created, receipt: Receipt, volumes: &[Volume]) {
+        let holders = volumes.iter().enumerate();
+        let holders = holders.filter(|(_, volume)| volume.count(receipt.boot) >= receipt.seq);
+        let holders = holders.map(|(number, _)| number).collect();
+        self.created.entry(what).or_insert(Creation { heard_at: at, holders });
     }
 
     /// A server says a Lamport value, higher than any that it said before.

@@ -3,15 +3,25 @@
 use super::{Checker, Invariant};
 use crate::clock::Micros;
 use crate::volume::Volume;
-use papo_protocol::Identity;
+use papo_protocol::{Boot, Identity};
 use papo_replica::{Durability, History, VersionVector, export};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
+
+/// Looks within which what is shown by one server is shown by another that hears it: two seconds, in which each asks the other once
+/// at least.
+pub const LOOKS_TO_SPREAD: usize = 4;
 
 /// Volumes that were harmed since all servers were last in sync. A minority at most.
 #[derive(Debug, Default)]
 pub struct Harm(BTreeSet<usize>);
 
 impl Harm {
+    /// Whether none was.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether this volume may be harmed, too; if so, it counts as harmed.
     pub fn admit(&mut self, server: usize, servers: usize) -> bool {
         let admitted = self.0.contains(&server) || self.0.len() < servers.saturating_sub(1) / 2;
@@ -83,6 +93,39 @@ impl Checker {
         }
     }
 
+    /// Takes note of what a server shows, at a look.
+    pub fn note_shown(&mut self, server: usize, boot: Boot, history: &History) {
+        let before = self.shown_before.entry(server).or_default();
+        before.push_back((boot, history.shown().clone()));
+        if before.len() > LOOKS_TO_SPREAD + 1 {
+            before.pop_front();
+        }
+    }
+
+    /// Two servers have heard each other at once for [`LOOKS_TO_SPREAD`] looks and more: what one showed that long ago, the other
+    /// shows now, as far as it holds it.
+    pub fn check_spread(&mut self, at: Micros, from: (usize, Boot), to: usize, history: &History) {
+        let before = self.shown_before.get(&from.0).filter(|before| before.len() > LOOKS_TO_SPREAD);
+        let Some((boot, shown)) = before.and_then(VecDeque::front) else { return };
+        if *boot != from.1 {
+            return;
+        }
+        let late = shown
+            .iter()
+            .find(|(writer, count)| history.shown().get(writer) < (*count).min(history.count(writer)));
+        if let Some((writer, count)) = late {
+            let text = format!(
+                "server-{} has long shown {count} operations of {}, and server-{} only {} of the {} that it holds",
+                from.0 + 1,
+                writer.origin,
+                to + 1,
+                history.shown().get(writer),
+                history.count(writer)
+            );
+            self.violate(at, Invariant::Spreads, || text);
+        }
+    }
+
     /// Whether anything was lost that may be.
     #[must_use]
     pub fn has_lost(&self) -> bool {
@@ -91,6 +134,7 @@ impl Checker {
 
     /// These identities are no longer on a volume. What is on none of the others is lost, and may be under durability `local`.
     pub fn on_harm(&mut self, gone: Vec<Identity>, volumes: &[Volume]) {
+        self.floors.clear();
         for identity in gone {
             // More disks than one are harmed only one after the other, each in sync again before the next.
             if self.durability == Durability::Local && !volumes.iter().any(|volume| volume.holds(&identity)) {

@@ -44,19 +44,29 @@ pub enum Ask {
     Garbage,
 }
 
+/// Channels that a client knows beside those of everybody.
+#[derive(Debug)]
+pub struct Known<'a> {
+    /// Those that it created.
+    pub own: &'a [String],
+    /// Those that others created and told of, the newest last.
+    pub told: &'a [String],
+}
+
 impl Ask {
     /// Draws one.
     #[must_use]
-    pub fn draw(random: &mut Random, users: usize, client: usize, serial: u64, own: &[String]) -> Self {
-        let channel = |random: &mut Random| match random.pick(own) {
-            Some(channel) if random.once_in(4) => channel.clone(),
-            Some(_) | None => random.pick(&CHANNELS).map(|channel| (*channel).to_owned()).unwrap_or_default(),
-        };
+    pub fn draw(random: &mut Random, users: usize, client: usize, serial: u64, known: &Known<'_>) -> Self {
+        let channel =
+            |random: &mut Random| match (random.within(0, 8), random.pick(known.own), known.told.last()) {
+                (0 | 1, Some(channel), _) | (2 | 3, _, Some(channel)) => channel.clone(),
+                _ => random.pick(&CHANNELS).map(|channel| (*channel).to_owned()).unwrap_or_default(),
+            };
         match random.within(0, 100) {
             0..50 => Self::Post(Target::Channel(channel(random))),
             50..65 => Self::Post(Target::User(user_name(random.below(users)))),
-            65..69 => Self::Channel(channel(random)),
-            69..72 => Self::OwnChannel(format!("own-{client}-{serial}")),
+            65..67 => Self::Channel(channel(random)),
+            67..72 => Self::OwnChannel(format!("own-{client}-{serial}")),
             72..76 => Self::Login,
             76..82 => Self::History(channel(random)),
             82..89 => Self::Walk(random.pick(&CHANNELS).map(|name| (*name).to_owned()).unwrap_or_default()),

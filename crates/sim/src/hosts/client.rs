@@ -1,19 +1,19 @@
 //! A client: one request at a time. Some wait for ever, as five lines of REQ do; some lose patience and repeat with the same id,
 //! through another broker; some talk to a server itself.
 
-use super::asking::{Ask, CHANNELS, user_name};
-use super::server::identity_of;
+use super::asking::{Ask, CHANNELS, Known, user_name};
+use super::receipt::Receipt;
 use super::walk::{PAGE, Walks};
 use super::{LIMITS, REPLY_LIMITS};
-use crate::checker::{Invariant, Target};
+use crate::checker::{Created, Invariant, Target};
 use crate::clock::{MILLISECOND, Micros, SECOND};
 use crate::node::{Alarm, ConnectionId, Happening, Node, Side};
 use crate::random::Random;
 use crate::shared::Shared;
 use bytes::Bytes;
+use papo_protocol::Encoding;
 use papo_protocol::client::{ReadReply, read_reply, write_request};
 use papo_protocol::lamport::{Lamport, LamportClock};
-use papo_protocol::{Encoding, Value};
 use std::collections::BTreeSet;
 
 /// How a client behaves.
@@ -27,6 +27,8 @@ pub struct Habit {
     pub has_clock: bool,
     /// Whether its posts name their author, or leave that to its connection's last login.
     pub names_itself: bool,
+    /// Which encoding it speaks.
+    pub encoding: Encoding,
     /// Between an answer and the next request, at most.
     pub pace: Micros,
 }
@@ -42,6 +44,8 @@ struct Session {
     channels: BTreeSet<String>,
     last_clock: u64,
     last_write: u64,
+    /// The highest place of a message that it read.
+    last_read: u64,
 }
 
 /// A request that has no answer yet.
@@ -89,8 +93,9 @@ impl Client {
         let habit = Habit {
             through_broker,
             patience: (!patient).then(|| random.within(SECOND, 5 * SECOND)),
-            has_clock: !random.once_in(4),
+            has_clock: !random.once_in(3),
             names_itself: !random.once_in(4),
+            encoding: if random.once_in(5) { Encoding::Json } else { Encoding::MessagePack },
             pace: random.within(100 * MILLISECOND, SECOND),
         };
         let targets: Vec<Node> = if through_broker {
@@ -163,6 +168,7 @@ impl Client {
                     channels: BTreeSet::new(),
                     last_clock: 0,
                     last_write: 0,
+                    last_read: 0,
                 });
                 if self.pending.is_some() {
                     self.send(shared);
@@ -227,13 +233,22 @@ impl Client {
             1 => Ask::Login,
             2 => Ask::Channel(CHANNELS.first().copied().unwrap_or_default().to_owned()),
             _ if !session.logged_in && !self.habit.names_itself => Ask::Login,
-            serial => Ask::draw(&mut self.random, self.users, self.node.number, serial, &self.own_channels),
+            serial => {
+                let channels = Known { own: &self.own_channels, told: &shared.told };
+                Ask::draw(&mut self.random, self.users, self.node.number, serial, &channels)
+            }
         };
         let text = format!("c{}-{}", self.node.number, self.serial);
         if let Ask::Post(target) = &ask {
             let broker = self.habit.through_broker;
             shared.checker.on_post(shared.now, &text, &self.user, target.clone(), broker);
         }
+        shared.count(match (self.habit.patience, self.habit.encoding) {
+            (Some(_), Encoding::Json) => "asked_with_retries_in_json",
+            (Some(_), Encoding::MessagePack) => "asked_with_retries",
+            (None, Encoding::Json) => "asked_once_in_json",
+            (None, Encoding::MessagePack) => "asked_once",
+        });
         let id = self.habit.patience.map(|_| self.random.bytes());
         self.pending = Some(Pending { ask, text, id, tries: 0, clock: 0, absurd: false, sent: false });
         self.send(shared);
@@ -263,7 +278,7 @@ impl Client {
         let body = if pending.ask == Ask::Garbage {
             Bytes::from_static(b"\xc1nothing")
         } else {
-            write_request(service, &fields, pending.id, clock, at, Encoding::MessagePack)
+            write_request(service, &fields, pending.id, clock, at, self.habit.encoding)
         };
         debug_assert!(body.len() < LIMITS.bytes);
         self.attempts += 1;
@@ -326,7 +341,9 @@ impl Client {
         let code = failure.code.as_deref().unwrap_or_default();
         let uncertain = code == "unknown";
         let certain = !uncertain && (!self.habit.through_broker || code == "no_server");
-        if failure.retry && self.habit.patience.is_some() {
+        // What a cursor covers may be lost for good, where harm may take it away.
+        let in_vain = code == "cursor_ahead" && shared.checker.has_lost();
+        if failure.retry && self.habit.patience.is_some() && !in_vain {
             pending.sent = false;
             self.pending = Some(pending);
             return;
@@ -379,10 +396,8 @@ impl Client {
             });
         }
         session.last_clock = clock;
-        let identity = reply.data.get("message_id").and_then(identity_of);
-        if let Some(identity) = identity {
-            let lamport = reply.data.get("position").and_then(|position| position.get("lamport"));
-            let lamport = lamport.and_then(Value::to_u64).unwrap_or(0);
+        if let Some(receipt) = Receipt::of(reply) {
+            let Receipt { identity, lamport, .. } = receipt;
             // A repetition may find what was written before this connection's last write.
             if pending.tries == 1 && lamport <= session.last_write {
                 let last = session.last_write;
@@ -393,19 +408,36 @@ impl Client {
                     )
                 });
             }
+            if pending.tries == 1 && lamport <= session.last_read {
+                let last = session.last_read;
+                shared.violate(Invariant::Causal, || {
+                    format!("{} stands at {lamport}, after the same connection read {last}", pending.text)
+                });
+            }
             session.last_write = session.last_write.max(lamport);
             if let Ask::Post(_) = &pending.ask {
                 shared.checker.on_posted(shared.now, &pending.text, identity);
             } else {
                 shared.checker.on_done(format!("{:?} of {node}", pending.ask), identity);
             }
+            let created = match &pending.ask {
+                Ask::Login => Some(Created::User(self.user.clone())),
+                Ask::Channel(name) | Ask::OwnChannel(name) => Some(Created::Channel(name.clone())),
+                _ => None,
+            };
+            if let Some(created) = created {
+                shared.checker.on_created(shared.now, created, receipt, &shared.volumes);
+            }
         }
+        let read = reply.messages().iter().map(|message| message.clock.get()).max();
+        session.last_read = session.last_read.max(read.unwrap_or(0));
         match &pending.ask {
             Ask::Login => session.logged_in = true,
             Ask::Channel(channel) | Ask::OwnChannel(channel) => {
                 session.channels.insert(channel.clone());
                 if matches!(pending.ask, Ask::OwnChannel(_)) {
                     self.own_channels.push(channel.clone());
+                    shared.told.push(channel.clone());
                 }
             }
             Ask::Post(target) => session.posts.push((target.clone(), pending.text.clone())),

@@ -5,6 +5,7 @@ pub mod broker;
 pub mod client;
 pub mod proxy;
 pub mod publisher;
+pub mod receipt;
 pub mod server;
 pub mod subscriber;
 pub mod walk;

@@ -35,6 +35,7 @@ impl Walk {
         self.more = reply.data.get("more") == Some(&Value::Bool(true));
         match reply.data.get("papo_cursor") {
             Some(Value::Bytes(cursor)) => self.cursor = Some(base64url(cursor)),
+            Some(Value::Text(cursor)) => self.cursor = Some(cursor.clone()),
             _ => shared.violate(Invariant::Once, || format!("{reader} gets no cursor")),
         }
     }

@@ -3,6 +3,7 @@
 use super::{RESTART_AFTER, World};
 use crate::clock::{MILLISECOND, Micros};
 use crate::hosts::server::End;
+use crate::network::SLOWNESS_MAX;
 use crate::node::{Node, Role};
 use crate::plan::{Fault, FaultKind};
 use crate::queue::Event;
@@ -112,9 +113,10 @@ impl World {
             let Shared { network, queue, now, .. } = &mut self.shared;
             match (fault.kind, begins) {
                 (FaultKind::SlowLink, true) => {
-                    network.slow_down(from, to, (20 + fault.amount % 600) * MILLISECOND);
+                    let least = 20 * MILLISECOND;
+                    network.slow_down(*now, from, to, least + fault.amount % (SLOWNESS_MAX - least));
                 }
-                (FaultKind::SlowLink, false) => network.slow_down(from, to, 0),
+                (FaultKind::SlowLink, false) => network.slow_down(*now, from, to, 0),
                 (_, true) => network.block(*now, from, to, queue),
                 (_, false) => network.unblock(*now, from, to, queue),
             }
@@ -124,9 +126,9 @@ impl World {
     fn change_disk(&mut self, fault: &Fault, begins: bool) {
         let Some(volume) = self.shared.volumes.get_mut(fault.target % self.plan.servers) else { return };
         if fault.kind == FaultKind::DiskFull {
-            volume.fill(begins);
+            volume.fill(self.shared.now, begins);
         } else {
-            volume.slow_down(begins);
+            volume.slow_down(self.shared.now, begins);
         }
     }
 
@@ -168,7 +170,7 @@ impl World {
             FaultKind::SyncLost => usize::try_from(1 + fault.amount % SYNC_LOST_MAX).unwrap_or(1),
             _ => usize::try_from(1 + fault.amount % ROLLED_BACK_MAX).unwrap_or(1),
         };
-        let gone = volume.roll_back(commits);
+        let gone = volume.roll_back(self.shared.now, commits, self.shared.network.last());
         self.shared.count("volume_harmed");
         // Nobody can say what the server had said.
         self.shared.checker.on_ceiling(server.number, true);

@@ -135,6 +135,7 @@ impl World {
                     stood_still: 0,
                     held: VecDeque::new(),
                     clock,
+                    awake_since: 0,
                 };
                 processes.insert(node, process);
             }
@@ -167,6 +168,7 @@ impl World {
                 checker: Checker::new(durability, plan.servers),
                 trace: Trace::new(verbose),
                 coverage: BTreeMap::new(),
+                told: Vec::new(),
                 bug,
                 calendars_agree: !plan.has(FaultKind::ClockSkew) && !plan.has(FaultKind::ClockJump),
                 disk_random: Random::stream(seed, 5),
@@ -315,6 +317,7 @@ impl World {
         process.up = true;
         process.paused_at = None;
         process.stood_still = 0;
+        process.awake_since = self.shared.now;
         process.held.clear();
         process.incarnation += 1;
         self.shared.trace.line(self.shared.now, || format!("{node} starts"));
@@ -323,7 +326,7 @@ impl World {
             Role::Server => {
                 shared.checker.on_start(node.number);
                 if let Some(server) = self.servers.get_mut(node.number) {
-                    server.start(shared);
+                    server.start(shared, self.harm.is_none());
                 }
             }
             Role::Broker => {
@@ -354,6 +357,7 @@ impl World {
         let Some(process) = self.shared.processes.get_mut(&node) else { return };
         let Some(since) = process.paused_at.take() else { return };
         process.stood_still += now - since;
+        process.awake_since = now;
         self.shared.trace.line(now, || format!("{node} goes on"));
         while let Some(happening) =
             self.shared.processes.get_mut(&node).and_then(|process| process.held.pop_front())

@@ -1,7 +1,7 @@
 //! Looking at the world: whether the servers agree, whether it has come to rest, and what came of it.
 
 use super::{ASKED_UNTIL, HEARD_WITHIN, LOOK_EVERY, Outcome, PAGES_MAX, REST_WITHIN, World};
-use crate::checker::Invariant;
+use crate::checker::{Invariant, LOOKS_TO_SPREAD};
 use crate::hosts::broker::Broker;
 use crate::hosts::client::Client;
 use crate::hosts::proxy::Proxy;
@@ -11,7 +11,7 @@ use crate::node::Node;
 use crate::queue::Event;
 use papo_protocol::client::{read_reply, write_request};
 use papo_protocol::{ChannelName, Encoding, Lamport, Limits};
-use papo_replica::{OpKind, Replica};
+use papo_replica::{Durability, OpKind, Replica};
 
 impl World {
     /// Compares the servers, and looks whether the world has come to rest.
@@ -25,6 +25,7 @@ impl World {
                 self.shared.checker.on_state(now, number, replica.history(), thoroughly);
             }
         }
+        self.check_spread();
         let in_sync = self.are_equal();
         if in_sync {
             self.harm.all_in_sync();
@@ -43,6 +44,26 @@ impl World {
             let text =
                 unsettled.map_or_else(|| "the servers do not become equal".to_owned(), Client::waits_for);
             self.shared.violate(Invariant::Converges, || text);
+        }
+    }
+
+    /// Whether what one server shows is shown by those that hear it.
+    fn check_spread(&mut self) {
+        let now = self.shared.now;
+        let servers = || self.servers.iter().enumerate();
+        for (number, server) in servers() {
+            if let Some((boot, replica)) = server.last_boot().zip(server.replica()) {
+                self.shared.checker.note_shown(number, boot, replica.history());
+            }
+        }
+        let ago = LOOK_EVERY * (LOOKS_TO_SPREAD as u64 + 1);
+        for (from, boot) in servers().filter_map(|(number, server)| Some((number, server.last_boot()?))) {
+            for (to, replica) in servers().filter_map(|(number, server)| Some((number, server.replica()?))) {
+                let quick = self.shared.quick_since(Node::server(from), Node::server(to));
+                if from != to && quick.is_some_and(|since| since + ago < now) {
+                    self.shared.checker.check_spread(now, (from, boot), to, replica.history());
+                }
+            }
         }
     }
 
@@ -145,6 +166,15 @@ impl World {
                 *self.shared.coverage.entry(name).or_default() += count;
             }
         };
+        add(if self.servers.len() == 5 { "worlds_of_5_servers" } else { "worlds_of_3_servers" }, 1);
+        add(
+            match self.durability {
+                Durability::Local => "worlds_of_durability_local",
+                Durability::Majority => "worlds_of_durability_majority",
+                Durability::All => "worlds_of_durability_all",
+            },
+            1,
+        );
         for replica in self.servers.iter().filter_map(Server::replica) {
             replica.counters().each().into_iter().for_each(|(name, count)| add(name, count));
             add("twins_hidden", replica.history().hidden() as u64);

@@ -2,18 +2,19 @@
 
 mod running;
 
+use super::LIMITS;
 use super::publisher::Publisher;
-use super::{LIMITS, REPLY_LIMITS};
 use crate::bug::Bug;
 use crate::checker::Invariant;
 use crate::clock::{MILLISECOND, Micros, SECOND};
 use crate::node::{Alarm, ConnectionId, Happening, Node, Role, Side};
 use crate::shared::Shared;
+use crate::volume::Volume;
 use bytes::Bytes;
 use papo_protocol::lamport::Lamport;
 use papo_protocol::reply::Compat;
 use papo_protocol::worker_link::{FromWorker, ToWorker};
-use papo_protocol::{Boot, Identity, RequestKey, ServerName, Value};
+use papo_protocol::{Boot, Identity, RequestKey, ServerName};
 use papo_replica::{
     Durability, Effect, History, Input, LoginPolicy, MemoryArchive, Op, Origin, PeerLink, Replica,
     ReplicaSettings, RequestId, VersionVector,
@@ -45,6 +46,9 @@ struct Route {
     connection: ConnectionId,
     /// Of a broker's request.
     key: Option<RequestKey>,
+    /// The request, and when it came.
+    body: Bytes,
+    came_at: Micros,
 }
 
 /// A link of this server.
@@ -134,6 +138,12 @@ impl Server {
         self.running.as_ref().map(|running| &running.replica)
     }
 
+    /// Of its last run.
+    #[must_use]
+    pub fn last_boot(&self) -> Option<Boot> {
+        self.last_boot
+    }
+
     /// Whether it has told its brokers that it leaves.
     #[must_use]
     pub fn is_leaving(&self) -> bool {
@@ -141,7 +151,9 @@ impl Server {
     }
 
     /// Starts from what is on the volume, and calls everybody.
-    pub fn start(&mut self, shared: &mut Shared) {
+    ///
+    /// `no_harm`: no volume has lost anything since all servers were in sync.
+    pub fn start(&mut self, shared: &mut Shared, no_harm: bool) {
         let Some(name) = self.name.clone() else { return };
         let drawn = Boot(shared.boot_random.draw());
         let boot = match self.last_boot {
@@ -149,6 +161,7 @@ impl Server {
             Some(_) | None => drawn,
         };
         self.last_boot = Some(boot);
+        shared.checker.on_boot(boot, no_harm);
         let settings = ReplicaSettings {
             name,
             boot,
@@ -186,12 +199,7 @@ impl Server {
             replica.map_err(|error| error.to_string())
         });
         match opened {
-            #[cfg_attr(not(feature = "planted-bugs"), expect(unused_mut, reason = "nothing is planted"))]
-            Ok(mut replica) => {
-                #[cfg(feature = "planted-bugs")]
-                if let Some(bug) = shared.bug.and_then(Bug::inside) {
-                    replica.plant(bug);
-                }
+            Ok(replica) => {
                 self.running = Some(Running {
                     replica,
                     archive,
@@ -207,6 +215,10 @@ impl Server {
                     tick_at: None,
                     peers_met: BTreeSet::new(),
                 });
+                #[cfg(feature = "planted-bugs")]
+                if let (Some(bug), Some(running)) = (shared.bug.and_then(Bug::inside), &mut self.running) {
+                    running.replica.plant(bug);
+                }
             }
             Err(error) => {
                 let node = self.node;
@@ -232,12 +244,11 @@ impl Server {
             let reached = shared.disk_random.once_in(2);
             let tear = shared.bug == Some(Bug::TornBatchKept) && ops.len() > 1;
             shared.count(if reached { "batch_committed_at_crash" } else { "batch_lost_at_crash" });
-            if let Some(volume) = shared.volumes.get_mut(self.node.number) {
-                if tear {
-                    volume.tear(&ops);
-                } else if reached {
-                    volume.commit(&ops, shown);
-                }
+            if tear {
+                let half = ops.len().div_ceil(2);
+                shared.commit(self.node, ops.get(half..).unwrap_or_default(), None);
+            } else if reached {
+                shared.commit(self.node, &ops, shown);
             }
         }
     }
@@ -346,14 +357,20 @@ impl Server {
                 }
                 let new_key = shared.bug == Some(Bug::NewKeyOnRedispatch);
                 let own = RequestKey { boot: running.boot(), counter: u64::MAX - running.last_request };
-                let id = running.accept(Route { connection, key: Some(key) });
+                let id = running.accept(Route {
+                    connection,
+                    key: Some(key),
+                    body: body.clone(),
+                    came_at: shared.now,
+                });
                 let key = if new_key { own } else { key };
                 let from = Origin::Broker { key, cookie, last_resort };
                 self.handle(shared, Input::Request { id, from, body });
             }
             Role::Client => {
                 let Some(body) = frames.into_iter().next_back() else { return };
-                let id = running.accept(Route { connection, key: None });
+                let id =
+                    running.accept(Route { connection, key: None, body: body.clone(), came_at: shared.now });
                 let from = Origin::Direct { session: Some(connection.0), counter: id.0 };
                 self.handle(shared, Input::Request { id, from, body });
             }
@@ -398,10 +415,8 @@ impl Server {
     fn on_disk(&mut self, shared: &mut Shared, batch: u64) -> Option<End> {
         let running = self.running.as_mut()?;
         while running.unsynced.front().is_some_and(|(at, _)| *at <= shared.now) {
-            if let (Some((_, write)), Some(volume)) =
-                (running.unsynced.pop_front(), shared.volumes.get_mut(self.node.number))
-            {
-                volume.commit(&write.ops, write.shown);
+            if let Some((_, write)) = running.unsynced.pop_front() {
+                shared.commit(self.node, &write.ops, write.shown);
             }
         }
         running.release(shared, self.node);
@@ -412,7 +427,7 @@ impl Server {
         let full = volume.is_full();
         if fails && shared.bug != Some(Bug::FsyncErrorIgnored) {
             if shared.disk_random.once_in(2) {
-                volume.commit(&write.ops, write.shown);
+                shared.commit(self.node, &write.ops, write.shown);
             }
             shared.count("fsync_failed");
             return Some(End::Killed);
@@ -421,7 +436,7 @@ impl Server {
             running.unsynced.push_back((shared.now + UNSYNCED, write));
             shared.alarm(self.node, shared.now + UNSYNCED, Alarm::Disk(0));
         } else if !fails && !full {
-            volume.commit(&write.ops, write.shown);
+            shared.commit(self.node, &write.ops, write.shown);
         }
         let input = if full && shared.bug != Some(Bug::FullTakenForStored) {
             shared.count("disk_refused_batch");
@@ -444,9 +459,17 @@ impl Server {
                     if ops.len() > 1 {
                         shared.count("group_commit");
                     }
-                    let slow =
-                        shared.volumes.get(self.node.number).is_some_and(crate::volume::Volume::is_slow);
-                    let (least, most) = if slow { (200, 1500) } else { (0, 4) };
+                    let volume = shared.volumes.get(self.node.number);
+                    let slow = volume.is_some_and(Volume::is_slow);
+                    let full = volume.is_some_and(Volume::is_full);
+                    let (least, most) = if slow {
+                        (200, 1500)
+                    } else if full {
+                        // It tries for a while, and more comes meanwhile.
+                        (1, 60)
+                    } else {
+                        (0, 4)
+                    };
                     let takes = 100 + shared.disk_random.within(least * MILLISECOND, most * MILLISECOND);
                     running.writing = Some((batch, Write { ops, shown }));
                     shared.alarm(self.node, shared.now + takes, Alarm::Disk(batch));
@@ -490,20 +513,6 @@ impl Server {
                 shared.alarm(self.node, at, Alarm::Tick);
             }
         }
-    }
-}
-
-/// `message_id` of a reply in MessagePack.
-pub(crate) fn identity_of(value: &Value) -> Option<Identity> {
-    match value {
-        Value::Bytes(bytes) => bytes.as_ref().try_into().ok().map(Identity),
-        Value::Null
-        | Value::Bool(_)
-        | Value::Int(_)
-        | Value::Float(_)
-        | Value::Text(_)
-        | Value::List(_)
-        | Value::Map(_) => None,
     }
 }
 

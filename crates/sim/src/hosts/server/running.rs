@@ -1,16 +1,14 @@
 //! One run of a server's process: what came in, and what goes out.
 
-use super::{REPLY_LIMITS, Route, Running, identity_of};
+use super::{Route, Running};
 use crate::checker::Invariant;
+use crate::hosts::receipt::Glance;
 use crate::node::{ConnectionId, Node, Role, Side};
 use crate::shared::Shared;
 use bytes::Bytes;
-use papo_protocol::client::read_reply;
-use papo_protocol::codec::DecodeError;
 use papo_protocol::worker_link::{Cookie, FromWorker};
-use papo_protocol::{Boot, Identity, RequestKey};
+use papo_protocol::{Boot, RequestKey};
 use papo_replica::{Effect, RequestId};
-use serde::Deserialize;
 
 impl Running {
     pub(super) fn boot(&self) -> Boot {
@@ -52,11 +50,15 @@ impl Running {
             shared.violate(Invariant::Answered, || format!("{node} answers a request twice"));
             return;
         };
-        match glance(&body) {
-            Ok((clock, identity)) => {
-                shared.checker.on_said(shared.now, node.number, clock);
-                if let Some(identity) = identity {
-                    shared.checker.on_promise(shared.now, node.number, identity, &shared.volumes);
+        match Glance::at(&body) {
+            Ok(Glance { clock, receipt, code }) => {
+                let now = shared.now;
+                shared.checker.on_said(now, node.number, clock);
+                if let Some(receipt) = receipt {
+                    shared.checker.on_promise(now, node.number, receipt);
+                }
+                if matches!(code.as_deref(), Some("unknown_channel" | "unknown_user")) {
+                    shared.check_absence(node, &route.body, route.came_at);
                 }
             }
             Err(error) => {
@@ -79,7 +81,7 @@ impl Running {
         id: RequestId,
         message: impl FnOnce(RequestKey) -> FromWorker,
     ) {
-        if let Some(Route { connection, key: Some(key) }) = self.pending.remove(&id) {
+        if let Some(Route { connection, key: Some(key), .. }) = self.pending.remove(&id) {
             shared.send(connection, Side::Dialer, message(key).to_frames());
         } else {
             shared.violate(Invariant::Answered, || "a request is given back to no broker".to_owned());
@@ -94,29 +96,4 @@ impl Running {
             }
         }
     }
-}
-
-/// What a reply says of itself, past all its contents.
-#[derive(Deserialize)]
-struct Glance {
-    clock: u64,
-    data: GlanceData,
-}
-
-#[derive(Deserialize)]
-struct GlanceData {
-    message_id: Option<Bytes>,
-}
-
-/// The Lamport value of a reply, and the identity of the write that it confirms. Quick, where the reply is as most are; the rest is
-/// read as a client reads it.
-fn glance(body: &[u8]) -> Result<(u64, Option<Identity>), DecodeError> {
-    if let Ok(Glance { clock, data: GlanceData { message_id } }) = rmp_serde::from_slice(body) {
-        let identity = message_id.and_then(|bytes| bytes.as_ref().try_into().ok()).map(Identity);
-        return Ok((clock, identity));
-    }
-    let reply = read_reply(body, &REPLY_LIMITS)?;
-    let done = reply.failure.is_none();
-    let identity = reply.data.get("message_id").and_then(identity_of).filter(|_| done);
-    Ok((reply.clock.get(), identity))
 }
