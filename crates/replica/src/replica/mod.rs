@@ -2,11 +2,13 @@
 //! argument, and [`Replica::next_tick`] says when to call [`Replica::tick`] at the latest.
 //!
 //! `requests` judges what clients ask, `reading` and `answers` make what they get, `waiting` holds the requests that cannot be
-//! decided yet, `storage` groups operations into batches for the disk, `replication` exchanges operations with the `peers`,
-//! `durability` decides what is shown, `confirming` has it published and answered, and `members` follows who counts. None of them knows a socket or a disk.
+//! decided yet, `storage` groups operations into batches for the disk, `comparing` asks the `peers` whether there is anything to
+//! fetch and `replication` exchanges it, `durability` decides what is shown, `confirming` has it published and answered, and `members`
+//! follows who counts. None of them knows a socket or a disk.
 
 mod allowance;
 mod answers;
+mod comparing;
 mod confirming;
 mod counters;
 mod durability;

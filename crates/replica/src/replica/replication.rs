@@ -1,4 +1,4 @@
-//! Replication: this server asks each peer every second whether both have the same, pulls what it lacks, and pushes its new operations as a hint (design,
+//! Replication: this server asks each peer every second whether both have the same (see `comparing`), pulls what it lacks, and pushes its new operations as a hint (design,
 //! "History"). Each tells the others what it has on disk and what it shows, as soon as that changes.
 //!
 //! Pulls go in rounds. A round is as many pulls as it takes until the peer has no more for us and all of it is on our disk; a
@@ -9,8 +9,7 @@ use super::{Effect, Now, PeerLink, Replica};
 use crate::constants::{ANSWERED_LINKS_MAX, OPS_BYTES_MAX, PULL_INTERVAL, PULL_TIMEOUT};
 use crate::op::Op;
 use crate::peer::{
-    Facts, Hashes, Hello, PEER_VERSION, PEER_VERSION_CHECK, PEER_VERSION_MIN, PeerMessage, decode_op,
-    encode_op,
+    Facts, Hello, PEER_VERSION, PEER_VERSION_CHECK, PEER_VERSION_MIN, PeerMessage, decode_op, encode_op,
 };
 use crate::planted::Planted;
 use crate::vector::{VersionVector, Writer};
@@ -81,13 +80,6 @@ impl Replica {
             }),
             Greeting::Awaited | Greeting::Foreign => None,
         })
-    }
-
-    /// Servers that show other operations than this one under the same dots (row H07).
-    pub fn diverged(&self) -> impl Iterator<Item = &ServerName> {
-        let names: BTreeSet<_> =
-            self.peers().filter(|peer| peer.has_diverged).map(|peer| peer.name).collect();
-        names.into_iter()
     }
 
     /// Whether every peer that is up has said that it holds all that this server held when it was told to stop, and all that it wrote
@@ -182,11 +174,7 @@ impl Replica {
                 from.have.merge(&have);
                 self.note_shown(link, &shown);
             }
-            PeerMessage::Check { hashes, token } => {
-                self.compare(link, hashes);
-                let answer = PeerMessage::Checked { hashes: self.hashes(), token };
-                effects.push(Effect::ToPeer { link, bytes: answer.encode() });
-            }
+            PeerMessage::Check { hashes, token } => self.on_check(link, hashes, token, effects),
             PeerMessage::Checked { hashes, token } => self.on_checked(now, link, hashes, token, effects),
             PeerMessage::Push { ops } => self.on_push(now, link, &ops, effects),
             PeerMessage::Hello(_) => {}
@@ -322,66 +310,6 @@ impl Replica {
         let round = peer.begun;
         self.pull(now, link, effects);
         Some(round)
-    }
-
-    fn hashes(&self) -> Hashes {
-        Hashes {
-            have: self.history.vector().hash(),
-            shown: self.history.shown().hash(),
-            digest: self.history.digest(),
-        }
-    }
-
-    /// Begins a round that may turn out to need no pull.
-    fn check(&mut self, now: Now, link: PeerLink, effects: &mut Vec<Effect>) {
-        let hashes = self.hashes();
-        self.peers.last_token += 1;
-        let token = self.peers.last_token;
-        if let Some(peer) = self.peers.links.get_mut(&link) {
-            peer.begun += 1;
-            peer.asking = Some(Asking { token, since: now.monotonic });
-            effects.push(Effect::ToPeer { link, bytes: PeerMessage::Check { hashes, token }.encode() });
-        }
-    }
-
-    /// The round is over if the peer has nothing that is not here, and pulls otherwise.
-    fn on_checked(
-        &mut self,
-        now: Now,
-        link: PeerLink,
-        hashes: Hashes,
-        token: u64,
-        effects: &mut Vec<Effect>,
-    ) {
-        let is_same = self.compare(link, hashes);
-        let Some(peer) = self.peers.links.get_mut(&link) else { return };
-        if peer.asking.take_if(|asking| asking.token == token).is_some() {
-            self.finish_pull(now, link, if is_same { Pulled::All } else { Pulled::More }, effects);
-        }
-    }
-
-    /// Whether the peer has on disk and shows the same as this server. Who shows the same dots must show the same operations.
-    fn compare(&mut self, link: PeerLink, theirs: Hashes) -> bool {
-        let own = self.hashes();
-        let Some(peer) = self.peers.links.get_mut(&link) else { return false };
-        if theirs.shown == own.shown {
-            let has_diverged = theirs.digest != own.digest;
-            if has_diverged && !peer.has_diverged {
-                tracing::error!(
-                    peer = peer.name().map(ServerName::as_str),
-                    shown = self.history.shown().digest(),
-                    "a peer shows other operations under the same numbers: one of the two disks is damaged, or papo has a bug; compare \
-                     the exports of both, and replace the volume of the one that is wrong"
-                );
-            }
-            peer.has_diverged = has_diverged;
-        }
-        let is_same = (theirs.have, theirs.shown) == (own.have, own.shown);
-        if is_same {
-            peer.have = self.history.vector();
-            peer.shown = self.history.shown().clone();
-        }
-        is_same
     }
 
     fn pull(&mut self, now: Now, link: PeerLink, effects: &mut Vec<Effect>) {
