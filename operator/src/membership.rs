@@ -41,8 +41,8 @@ pub enum Change {
 pub struct Report {
     /// Of the membership that it has.
     pub generation: u64,
-    /// It had, once since its start, all that a majority had.
-    pub caught_up: bool,
+    /// It had, a moment ago, all that a majority of the members had.
+    pub in_sync: bool,
     /// It leaves, and every member has all that it had.
     pub released: bool,
 }
@@ -138,7 +138,7 @@ impl Membership {
                 Step::Next(self.next(self.members, joining(wanted - self.members)))
             }
             Change::None => Step::Next(self.next(self.members - 1, Change::Leaving)),
-            Change::Joining(servers) if report.caught_up && report.generation >= self.generation => {
+            Change::Joining(servers) if report.in_sync && report.generation >= self.generation => {
                 Step::Next(self.next(after, joining(servers - 1)))
             }
             Change::Joining(_) => Step::Wait(format!("{} to have what the others have", server_name(after))),
@@ -171,7 +171,7 @@ mod tests {
 
     /// Servers that have this generation and have done all that is asked of them.
     fn all(servers: u32, generation: u64) -> Reports {
-        (1..=servers).map(|number| (number, Report { generation, caught_up: true, released: true })).collect()
+        (1..=servers).map(|number| (number, Report { generation, in_sync: true, released: true })).collect()
     }
 
     /// Every membership on the way, each at once known to all.
@@ -208,7 +208,7 @@ mod tests {
             (membership(2, 2, Change::Leaving), 2),
         ] {
             let mut reports = all(9, at.generation);
-            reports.insert(2, Report { generation: at.generation - 1, caught_up: true, released: true });
+            reports.insert(2, Report { generation: at.generation - 1, in_sync: true, released: true });
             let Step::Wait(words) = at.step(wanted, &reports) else { panic!("{at:?}") };
             assert!(words.contains("server-2") && !words.contains("server-1"), "{words}");
             reports.remove(&2);
@@ -217,14 +217,14 @@ mod tests {
     }
 
     #[test]
-    fn a_server_counts_once_it_has_caught_up_and_goes_once_it_is_released() {
+    fn a_server_counts_once_it_is_in_sync_and_goes_once_it_is_released() {
         for (change, word) in [(Change::Joining(1), "to have what"), (Change::Leaving, "leaves")] {
             let at = membership(7, 3, change);
             let wanted = if change == Change::Leaving { 3 } else { 4 };
             for last in [
                 Report::default(),
                 Report { generation: 7, ..Report::default() },
-                Report { generation: 6, caught_up: true, released: true },
+                Report { generation: 6, in_sync: true, released: true },
             ] {
                 let mut reports = all(3, 7);
                 reports.insert(4, last);

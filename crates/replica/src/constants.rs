@@ -4,6 +4,8 @@ use std::time::Duration;
 
 /// A pull goes to every peer this often (design, "History": anti-entropy every second).
 pub(crate) const PULL_INTERVAL: Duration = Duration::from_secs(1);
+/// A server is in sync if it had all that a majority had so lately: a few of the exchanges that come every second.
+pub(crate) const IN_SYNC_WITHIN: Duration = Duration::from_secs(5);
 /// A pull without an answer is asked again after this: the answer was lost in a full queue, or the peer is stuck.
 pub(crate) const PULL_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a refusal that rests on absence waits for the peers (design, "Server": at most 300 ms).

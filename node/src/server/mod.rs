@@ -251,6 +251,7 @@ fn status(
         "channels": history.state().channels().len(),
         "shown": history.shown().iter().map(|(_, count)| count).sum::<u64>(),
         "caughtUp": replica.has_caught_up(),
+        "inSync": replica.is_in_sync(now()),
         "generation": replica.membership().generation,
         "standing": replica.standing().as_str(),
         "released": replica.is_released(),

@@ -131,7 +131,7 @@ def test_a_cluster_grows_from_one_server_to_three_and_shrinks_to_the_newest_whil
     for joiner in (second, third):
         joiner.settle(2, [1], joining=[2, 3])
         start(joiner)
-        wait_until(f"server-{joiner.number} has caught up", lambda: joiner.has(caughtUp=True, standing="joining"))
+        wait_until(f"server-{joiner.number} is in sync", lambda: joiner.has(inSync=True, standing="joining"))
     step([second, first, third], 3, [1, 2], joining=[3])
     step([third, first, second], 4, [1, 2, 3])
     # A moment in which every write needs two of three.

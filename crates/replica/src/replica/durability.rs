@@ -53,7 +53,7 @@ impl Replica {
         self.members().iter().filter(|name| **name == self.settings.name || fulfils(name)).count()
     }
 
-    fn is_majority(&self, fulfils: impl Fn(&ServerName) -> bool) -> bool {
+    pub(super) fn is_majority(&self, fulfils: impl Fn(&ServerName) -> bool) -> bool {
         self.count(fulfils) >= majority(self.members().len())
     }
 

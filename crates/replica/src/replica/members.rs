@@ -2,6 +2,7 @@
 //! module's.
 
 use super::{Effect, Now, Replica};
+use crate::constants::IN_SYNC_WITHIN;
 use crate::membership::{Membership, Standing};
 use std::collections::BTreeSet;
 
@@ -16,6 +17,14 @@ impl Replica {
     #[must_use]
     pub fn standing(&self) -> Standing {
         self.settings.membership.standing(&self.settings.name)
+    }
+
+    /// Whether this server had, a moment ago, all that a majority of the members had: what lets it become a member.
+    #[must_use]
+    pub fn is_in_sync(&self, now: Now) -> bool {
+        self.is_majority(|name| {
+            self.peers.covered.get(name).is_some_and(|at| *at + IN_SYNC_WITHIN > now.monotonic)
+        })
     }
 
     /// Whether this server leaves, and every member has said that it holds all that this one held when that began and all that it

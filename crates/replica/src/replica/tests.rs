@@ -1,5 +1,6 @@
 //! Replicas wired by hand: a world without sockets, disks or clocks, in which messages wait in a queue until they are delivered.
 
+mod changing;
 mod comparing;
 mod cursors;
 mod durable;

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 /// What happens next. Numbers choose among what is possible.
 #[derive(Debug, Clone)]
-enum Step {
+pub(super) enum Step {
     /// A broker sends the write of this key to a server.
     Write {
         host: usize,
@@ -36,28 +36,32 @@ enum Step {
     },
 }
 
-fn step() -> impl Strategy<Value = Step> {
+pub(super) fn step(servers: usize) -> impl Strategy<Value = Step> {
     prop_oneof![
-        3 => (0..3_usize, 0..12_u64).prop_map(|(host, key)| Step::Write { host, key }),
+        3 => (0..servers, 0..12_u64).prop_map(|(host, key)| Step::Write { host, key }),
         12 => any::<usize>().prop_map(|link| Step::Deliver { link }),
-        8 => (0..3_usize).prop_map(|host| Step::Disk { host }),
-        1 => (0..3_usize).prop_map(|host| Step::Crash { host }),
-        1 => (0..3_usize, 1..3_usize).prop_map(|(a, by)| Step::Relink { a, b: (a + by) % 3 }),
+        8 => (0..servers).prop_map(|host| Step::Disk { host }),
+        1 => (0..servers).prop_map(|host| Step::Crash { host }),
+        1 => (0..servers, 1..servers).prop_map(move |(a, by)| Step::Relink { a, b: (a + by) % servers }),
         2 => prop::sample::select(vec![10_u64, 300, 1000, 3000]).prop_map(|milliseconds| Step::Pass { milliseconds }),
     ]
 }
 
 /// A cluster in which nothing happens but what a step says.
-struct Chaos {
-    world: World,
+pub(super) struct Chaos {
+    pub(super) world: World,
     boots: u64,
     /// Requests by server and number, with their keys.
     asked: Vec<(usize, u64, u64)>,
-    acknowledged: BTreeSet<String>,
+    pub(super) acknowledged: BTreeSet<String>,
     /// When a key was first asked, and what was acknowledged soon after that.
     first_asked: BTreeMap<u64, Duration>,
     soon: BTreeSet<String>,
     published: Vec<Identity>,
+    /// The settings that each server has read.
+    pub(super) files: Vec<Membership>,
+    /// Servers that nobody reaches: not there yet, or no longer.
+    pub(super) away: BTreeSet<usize>,
 }
 
 fn text(key: u64) -> String {
@@ -65,7 +69,7 @@ fn text(key: u64) -> String {
 }
 
 impl Chaos {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut world = World::cluster(3);
         world.ask(0, "channel", GERAL);
         world.pass(1000);
@@ -77,10 +81,12 @@ impl Chaos {
             first_asked: BTreeMap::new(),
             soon: BTreeSet::new(),
             published: Vec::new(),
+            files: vec![members_up_to(3); 3],
+            away: BTreeSet::new(),
         }
     }
 
-    fn take(&mut self, step: &Step) {
+    pub(super) fn take(&mut self, step: &Step) {
         match *step {
             Step::Write { host, key } => {
                 let text = text(key);
@@ -106,7 +112,7 @@ impl Chaos {
             Step::Pass { milliseconds } => {
                 self.world.now.monotonic += Duration::from_millis(milliseconds);
                 self.world.now.unix.0 += i64::try_from(milliseconds).unwrap();
-                for at in 0..3 {
+                for at in 0..self.world.hosts.len() {
                     self.world.tick(at);
                 }
             }
@@ -114,7 +120,7 @@ impl Chaos {
         self.look();
     }
 
-    fn relink(&mut self, a: usize, b: usize) {
+    pub(super) fn relink(&mut self, a: usize, b: usize) {
         self.world.drop_links(a, b);
         let numbers = [(a, b), (b, a)].map(|(asker, answerer)| ends(asker, answerer));
         let is_between = |to: usize, link: PeerLink| {
@@ -123,16 +129,23 @@ impl Chaos {
                 && (link.0 % 100 == a as u64 || link.0 % 100 == b as u64)
         };
         self.world.messages.retain(|(to, link, _)| !is_between(*to, *link));
+        if self.away.contains(&a) || self.away.contains(&b) {
+            return;
+        }
         self.world.link(a, b);
         self.world.link(b, a);
     }
 
-    fn crash(&mut self, host: usize) {
+    pub(super) fn crash(&mut self, host: usize) {
         self.look();
         self.boots += 1;
         let dead = &mut self.world.hosts[host];
         let stored: Vec<Op> = dead.stored.iter().map(|op| op.as_ref().clone()).collect();
-        let settings = ReplicaSettings { boot: Boot(self.boots), ..member(host + 1, 3) };
+        let settings = ReplicaSettings {
+            boot: Boot(self.boots),
+            membership: self.files[host].clone(),
+            ..settings(host + 1)
+        };
         let floor = dead.replica.lamport();
         let mut next = Host::start(settings, stored, floor, &dead.stored_shown, self.world.now).unwrap();
         next.stored = std::mem::take(&mut dead.stored);
@@ -140,13 +153,13 @@ impl Chaos {
         next.outcomes = std::mem::take(&mut dead.outcomes);
         self.world.hosts[host] = next;
         self.world.tick(host);
-        for other in (0..3).filter(|other| *other != host) {
+        for other in (0..self.world.hosts.len()).filter(|other| *other != host) {
             self.relink(host, other);
         }
     }
 
     /// Takes note of what clients and subscribers got.
-    fn look(&mut self) {
+    pub(super) fn look(&mut self) {
         for (host, id, key) in &self.asked {
             if let Some(Outcome::Reply { read, .. }) = self.world.outcome(*host, *id)
                 && read.failure.is_none()
@@ -166,12 +179,17 @@ impl Chaos {
     }
 }
 
+pub(super) fn posts(chaos: &Chaos, host: usize) -> Vec<String> {
+    let lines = chaos.world.hosts[host].exports()[0].clone();
+    lines.lines().map(|line| line.split('"').nth(11).unwrap().to_owned()).collect()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(192))]
 
     #[test]
     fn invariant_1_what_was_acknowledged_is_shown_by_every_later_majority(
-        steps in prop::collection::vec(step(), 0..150),
+        steps in prop::collection::vec(step(3), 0..150),
         lost in 0..3_usize,
     ) {
         let mut chaos = Chaos::new();
@@ -197,10 +215,6 @@ proptest! {
         chaos.relink(survivors[0], survivors[1]);
         chaos.world.pass(8000);
         chaos.look();
-        let posts = |chaos: &Chaos, host: usize| -> Vec<String> {
-            let lines = chaos.world.hosts[host].exports()[0].clone();
-            lines.lines().map(|line| line.split('"').nth(11).unwrap().to_owned()).collect()
-        };
         for host in &survivors {
             let found = posts(&chaos, *host);
             let distinct: BTreeSet<String> = found.iter().cloned().collect();
