@@ -1,6 +1,10 @@
 //! One server and its clients.
 
 use super::*;
+use crate::archive::Archive;
+use crate::vector::Writer;
+use papo_protocol::Dot;
+use std::ops::ControlFlow;
 
 #[test]
 fn e04_a_login_is_received_at_2_and_answered_at_3() {
@@ -352,4 +356,49 @@ fn c18_h08_a_post_too_large_for_any_reply_hides_none_of_those_before_it() {
             .collect();
         assert_eq!(texts, ["antes", "depois"], "{service}");
     }
+}
+
+/// A disk that takes everything and gives nothing back.
+#[derive(Debug)]
+struct Nowhere;
+
+impl Archive for Nowhere {
+    fn read(&self, dot: &Dot) -> Arc<Op> {
+        panic!("{dot:?} is read again");
+    }
+
+    fn read_on(&self, writer: &Writer, _: u64, _: &mut dyn FnMut(Arc<Op>) -> ControlFlow<()>) {
+        panic!("what {writer:?} wrote is read again");
+    }
+}
+
+#[test]
+fn what_was_written_of_late_is_never_read_from_the_disk() {
+    let mut world = World::of((1..=3).map(|number| member(number, 3)));
+    for (host, number) in (1..=3).enumerate() {
+        let history = History::new(Nowhere, 1 << 20);
+        world.hosts[host].replica =
+            Replica::open(member(number, 3), history, Lamport::default(), world.now).unwrap();
+    }
+    world.link_all();
+    world.ask(0, "channel", GERAL);
+    for round in 0..30 {
+        let host = round % 3;
+        assert_eq!(world.ask(host, "publish", OI).failure, None);
+        assert_eq!(world.ask(host, "history", GERAL).messages().len(), round + 1);
+    }
+    let cookie = Cookie::default();
+    for host in [0, 1] {
+        let id = world.send_from(host, broker(7, &cookie), request("publish", OI, 0));
+        world.run();
+        assert_eq!(world.read(host, id).failure, None, "a retry, too");
+    }
+    // Who lost its links pulls what it missed.
+    world.drop_links(0, 2);
+    world.drop_links(1, 2);
+    assert_eq!(world.ask(0, "publish", OI).failure, None);
+    world.link_all();
+    world.pass(3000);
+    assert_eq!(world.ask(2, "history", GERAL).messages().len(), 32);
+    assert_eq!(world.ask(2, "sync", &[]).failure, None);
 }
