@@ -12,16 +12,15 @@ from dataclasses import dataclass
 
 from apart import Apart
 from cluster import Trouble, wait_until
-from faults import BACK_SECONDS, PAUSE_SECONDS, Timeline
+from faults import PAUSE_SECONDS, Timeline
 from network import both_ways, one_way
 
-# A round lasts so long. What a proxy missed of a server that it was cut off from is sent again for ten seconds, and to find each other
-# again takes them up to four: so a cut is shorter.
+# A round lasts so long; now and then longer than a broker waits for servers (10 s), so that clients are put off.
 HOLD_SECONDS = (1.5, 6.0)
-HOLD_CUT_SECONDS = (1.5, 3.5)
-# Now and then longer than a broker waits for servers (10 s): then clients are put off.
 HOLD_LONG_SECONDS = (11.0, 14.0)
 HOLD_LONG_CHANCE = 0.1
+# A server that starts with an empty volume, after a long run.
+BACK_SECONDS = 180
 BETWEEN_SECONDS = (0.0, 0.3)
 ROUND_FAULTS = (1, 2, 2, 3)
 BURSTS, BURST_SECONDS = 3, 0.3
@@ -39,28 +38,27 @@ CONVERGE_SECONDS, CATCH_UP_RATE, READ_RATE = 5, 2_000, 50_000
 
 @dataclass(frozen=True)
 class Kind:
-    """Of fault: whom it strikes, and whether it has it start anew, takes long to begin, harms the volume, or cuts links."""
+    """Of fault: whom it strikes, and whether it has it start anew, takes long to begin, or harms the volume."""
 
     name: str
     strikes: str = "server"
     restarts: bool = False
     begins_slowly: bool = False
     harms_volume: bool = False
-    cuts: bool = False
 
 
 KINDS = [
     Kind("kill", restarts=True),
     Kind("term", restarts=True, begins_slowly=True),
     Kind("stop"),
-    Kind("cut", cuts=True),
-    Kind("no peers", cuts=True),
-    Kind("no brokers", cuts=True),
-    Kind("no proxies", cuts=True),
-    Kind("deaf", cuts=True),
-    Kind("mute", cuts=True),
-    Kind("split", "minority", cuts=True),
-    Kind("split off highest", "minority", cuts=True),
+    Kind("cut"),
+    Kind("no peers"),
+    Kind("no brokers"),
+    Kind("no proxies"),
+    Kind("deaf"),
+    Kind("mute"),
+    Kind("split", "minority"),
+    Kind("split off highest", "minority"),
     Kind("slow"),
     Kind("broken", begins_slowly=True),
     Kind("full"),
@@ -91,13 +89,14 @@ class Settled:
 
 
 class Havoc(Timeline):
-    """`spared` brokers and proxies may be cut off, but live."""
+    """The first broker and the first proxy may be cut off, but live."""
 
-    def __init__(self, apart: Apart, seed: int, began: float, names: list[str] | None = None):
+    def __init__(self, apart: Apart, seed: int, began: float, names: list[str], hold: tuple[float, float] | None):
         super().__init__(began)
+        self.hold = hold
         self.apart, self.network = apart, apart.network
         self.chance = random.Random(seed)
-        self.kinds = [kind for kind in KINDS if not names or kind.name in names]
+        self.kinds = [kind for kind in KINDS if kind.name in names]
         self.minority = (len(apart.servers) - 1) // 2
         self.deck: list[Kind] = []
         self.rounds = 0
@@ -139,7 +138,8 @@ class Havoc(Timeline):
             next(fault)
             running.append(fault)
             time.sleep(self.chance.uniform(*BETWEEN_SECONDS))
-        time.sleep(self.chance.uniform(*self.hold(drawn)))
+        long = self.chance.random() < HOLD_LONG_CHANCE
+        time.sleep(self.chance.uniform(*(self.hold or (HOLD_LONG_SECONDS if long else HOLD_SECONDS))))
         for fault in self.chance.sample(running, len(running)):
             next(fault, None)
         self.healed = time.monotonic()
@@ -149,11 +149,6 @@ class Havoc(Timeline):
         for death in self.apart.died():
             self.deaths.append(f"{death} (after {self.timeline[-1][2]})")
             self.apart.launch(death.split(" ")[0])
-
-    def hold(self, drawn: list[tuple[Kind, list[str]]]) -> tuple[float, float]:
-        if any(kind.cuts for kind, _ in drawn):
-            return HOLD_CUT_SECONDS
-        return HOLD_LONG_SECONDS if self.chance.random() < HOLD_LONG_CHANCE else HOLD_SECONDS
 
     def draw(self) -> list[tuple[Kind, list[str]]]:
         """The next of the deck that can happen at once, each to somebody of its own."""
@@ -177,8 +172,8 @@ class Havoc(Timeline):
             struck, harmed = struck + servers, harmed + kind.harms_volume
             if len(drawn) == count:
                 break
-        # What takes long to begin comes first: no cut may last that long.
-        return sorted(drawn, key=lambda of: (not of[0].begins_slowly, of[0].cuts))
+        # What takes long to begin comes first: a server that is to write a while longer needs the others.
+        return sorted(drawn, key=lambda of: not of[0].begins_slowly)
 
     def victims_of(self, kind: Kind, free: dict[str, list[str]]) -> list[str]:
         if kind.strikes != "minority":

@@ -25,6 +25,8 @@ ASKED_TO_REPEAT_SECONDS = 0.3
 MIX = {"publish": 35, "message": 20, "history": 20, "users": 6, "channels": 6, "login": 8, "channel": 0.3, "ping": 4.7}
 HISTORY_ENTRIES = 10
 SLOWEST = 5
+# After the last answers, until a process has handed over what it saw.
+RESULTS_SECONDS = 300
 PROCESSES = 4
 
 
@@ -292,7 +294,7 @@ class Load:
         self.stop.set()
         whole = Outcome()
         for _ in self.processes:
-            whole.add(self.results.get(timeout=3 * PATIENCE_SECONDS))
+            whole.add(self.results.get(timeout=RESULTS_SECONDS))
         return whole
 
 

@@ -66,6 +66,7 @@ def test_what_is_wrong_with_an_ear_is_found():
     assert hearing(ear("c", heard="a", identities={"a": OTHER})) == ["e heard another identity than is stored: a"]
     assert hearing(ear("c", heard="")) == ["e did not hear: a"]
     assert hearing(ear("c", heard=""), was_connected=False) == []
+    assert judge.wrong_with_ear(ear("c", heard=""), POSTS, STORED, was_connected=True, may_miss=True) == []
 
 
 def test_an_ear_notices_what_it_did_not_ask_for():

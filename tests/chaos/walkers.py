@@ -16,7 +16,8 @@ PAGE_SECONDS = 4
 # At the end of what there is, or when asked to repeat.
 PAUSE_SECONDS = 0.1
 # After the last word is said, until a walker must have read it.
-END_SECONDS = 30
+END_SECONDS = 60
+RESULTS_SECONDS = 600
 
 
 @dataclass
@@ -104,7 +105,7 @@ class Walkers:
     def end(self) -> list[Walk]:
         """To be called when all is said and shown everywhere."""
         self.stop.set()
-        return self.results.get(timeout=2 * END_SECONDS)
+        return self.results.get(timeout=RESULTS_SECONDS)
 
 
 def walk_all(of: list[tuple[dict[str, str], list[str]]], stop, results) -> None:
