@@ -148,12 +148,12 @@ impl Bug {
             Self::FullTakenForStored => (50, &[Durable, Starts]),
             Self::FsyncErrorIgnored => (50, &[Durable, Starts]),
             Self::BootReused => (50, &[Once, Equal, Durable, Converges, Lasting, Starts]),
-            Self::CeilingForgotten => (200, &[Causal]),
+            Self::CeilingForgotten => (500, &[Causal]),
             Self::IdentityForgotten => (50, &[Once, Heard, Equal, Durable]),
             Self::TornBatchKept => (100, &[Starts]),
             Self::NoDedupe => (50, &[Heard]),
             Self::NothingSentAgain => (50, &[Heard]),
-            Self::PublishedAfterReply => (500, &[Heard]),
+            Self::PublishedAfterReply => (1000, &[Heard]),
             Self::ReplyLostAfterDeath => (50, &[Answered, Converges]),
             Self::NewKeyOnRedispatch => (50, &[Once, Heard]),
             Self::CookieDropped => (50, &[Session, Causal]),
@@ -166,21 +166,21 @@ impl Bug {
             #[cfg(feature = "planted-bugs")]
             Self::QuorumOverLive | Self::PushCountsAsStored => (50, &[Durable]),
             #[cfg(feature = "planted-bugs")]
-            Self::PeerVectorsMerged => (200, &[Durable]),
+            Self::PeerVectorsMerged => (1000, &[Durable]),
             #[cfg(feature = "planted-bugs")]
             Self::ShownBeforeDurable => (50, &[Durable, Lasting]),
             #[cfg(feature = "planted-bugs")]
-            Self::ShownNotMerged => (500, &[Invariant::Spreads]),
+            Self::ShownNotMerged => (1000, &[Invariant::Spreads]),
             #[cfg(feature = "planted-bugs")]
             Self::UnknownTakenForDone => (50, &[Durable]),
             #[cfg(feature = "planted-bugs")]
-            Self::StartBarrierSkipped => (3000, &[Causal]),
+            Self::StartBarrierSkipped => (10_000, &[Causal]),
             #[cfg(feature = "planted-bugs")]
             Self::LamportNotRaised => (100, &[Causal]),
             #[cfg(feature = "planted-bugs")]
             Self::PullOffByOne => (50, &[Converges, Honest]),
             #[cfg(feature = "planted-bugs")]
-            Self::RefusedBatchFollowed => (1000, &[Converges, Durable, Equal, Starts]),
+            Self::RefusedBatchFollowed => (5000, &[Converges, Durable, Equal, Starts]),
             #[cfg(feature = "planted-bugs")]
             Self::CursorSkipsLate => (50, &[Lasting]),
             #[cfg(feature = "planted-bugs")]
@@ -190,7 +190,7 @@ impl Bug {
             #[cfg(feature = "planted-bugs")]
             Self::AbsenceNotAsked => (500, &[Honest]),
             #[cfg(feature = "planted-bugs")]
-            Self::NotPublishedForTheDead => (500, &[Heard]),
+            Self::NotPublishedForTheDead => (1000, &[Heard]),
         }
     }
 }

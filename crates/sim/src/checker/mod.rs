@@ -194,8 +194,8 @@ pub struct Checker {
     said: BTreeMap<usize, u64>,
     /// How many operations of each boot were on the promised number of disks at once.
     durable: HashMap<Boot, u64>,
-    /// The highest place of an acknowledged write, and what that was when each boot began.
-    acknowledged: u64,
+    /// The acknowledged writes by place, and the place above which each boot must write.
+    acknowledged: BTreeMap<u64, (Boot, u64)>,
     floors: HashMap<Boot, u64>,
     /// What clients know to exist.
     pub created: BTreeMap<Created, Creation>,
@@ -225,7 +225,7 @@ impl Checker {
             shown_before: BTreeMap::new(),
             said: BTreeMap::new(),
             durable: HashMap::new(),
-            acknowledged: 0,
+            acknowledged: BTreeMap::new(),
             floors: HashMap::new(),
             created: BTreeMap::new(),
             at_risk: BTreeSet::new(),
@@ -293,14 +293,21 @@ impl Checker {
                 format!("{identity} stands at {lamport}, and its boot began when {floor} was acknowledged")
             });
         }
-        self.acknowledged = self.acknowledged.max(lamport);
+        self.acknowledged.insert(lamport, (boot, seq));
     }
 
-    /// A new boot begins. What is acknowledged by now stands before all that it will write, since it asks a majority before it
-    /// writes: unless one of them has lost what it was asked for, or under durability `local` no majority has it.
-    pub fn on_boot(&mut self, boot: Boot, no_harm: bool) {
-        if no_harm && self.durability != Durability::Local {
-            self.floors.insert(boot, self.acknowledged);
+    /// A new boot begins. It hears a majority before it writes, so it stands above all that is acknowledged by now and still on so
+    /// many disks that no majority is without it.
+    pub fn on_boot(&mut self, boot: Boot, volumes: &[Volume]) {
+        if self.durability == Durability::Local {
+            return;
+        }
+        let majority = self.servers / 2 + 1;
+        let floor = self.acknowledged.iter().rev().find(|(_, (writer, seq))| {
+            volumes.iter().filter(|volume| volume.count(*writer) < *seq).count() < majority
+        });
+        if let Some((floor, _)) = floor {
+            self.floors.insert(boot, *floor);
         }
     }
 

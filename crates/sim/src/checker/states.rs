@@ -16,12 +16,6 @@ pub const LOOKS_TO_SPREAD: usize = 4;
 pub struct Harm(BTreeSet<usize>);
 
 impl Harm {
-    /// Whether none was.
-    #[must_use]
-    pub fn is_none(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// Whether this volume may be harmed, too; if so, it counts as harmed.
     pub fn admit(&mut self, server: usize, servers: usize) -> bool {
         let admitted = self.0.contains(&server) || self.0.len() < servers.saturating_sub(1) / 2;

@@ -326,7 +326,7 @@ impl World {
             Role::Server => {
                 shared.checker.on_start(node.number);
                 if let Some(server) = self.servers.get_mut(node.number) {
-                    server.start(shared, self.harm.is_none());
+                    server.start(shared);
                 }
             }
             Role::Broker => {

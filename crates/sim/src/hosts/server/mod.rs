@@ -151,9 +151,7 @@ impl Server {
     }
 
     /// Starts from what is on the volume, and calls everybody.
-    ///
-    /// `no_harm`: no volume has lost anything since all servers were in sync.
-    pub fn start(&mut self, shared: &mut Shared, no_harm: bool) {
+    pub fn start(&mut self, shared: &mut Shared) {
         let Some(name) = self.name.clone() else { return };
         let drawn = Boot(shared.boot_random.draw());
         let boot = match self.last_boot {
@@ -161,7 +159,7 @@ impl Server {
             Some(_) | None => drawn,
         };
         self.last_boot = Some(boot);
-        shared.checker.on_boot(boot, no_harm);
+        shared.checker.on_boot(boot, &shared.volumes);
         let settings = ReplicaSettings {
             name,
             boot,
