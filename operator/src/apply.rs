@@ -8,7 +8,7 @@
 use crate::{
     build::Token,
     metrics::Metrics,
-    names,
+    names::{self, Component},
     plan::{Apply, Cause, Delete, Plan, Steps, holder, is_owned_by},
     resource::ChatCluster,
     validate::ValidatedCluster,
@@ -132,6 +132,27 @@ pub async fn apply(client: &Client, metrics: &Metrics, cluster: &ValidatedCluste
         alias.run(Steps { taken: Vec::new(), ..aliases }, failures).await;
     }
     applied
+}
+
+/// Notes the cluster's membership where it is looked up: on the StatefulSet of servers, which exists.
+///
+/// # Errors
+/// [`ApplyError`] as of any request.
+pub async fn write_membership(
+    client: &Client,
+    metrics: &Metrics,
+    cluster: &ValidatedCluster,
+) -> Result<(), ApplyError> {
+    let api: Api<StatefulSet> = Api::namespaced(client.clone(), &cluster.namespace);
+    let name = names::component(&cluster.name, Component::Server);
+    let membership = cluster.membership.to_json();
+    let body =
+        serde_json::json!({ "metadata": { "annotations": { names::ANNOTATION_MEMBERSHIP: membership } } });
+    let parameters =
+        PatchParams { field_manager: Some(names::FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    let patch = Patch::Merge(&body);
+    let patched = api.patch_metadata(&name, &parameters, &patch);
+    request::<StatefulSet, _>(metrics, "note the membership on", &name, patched).await.map(drop)
 }
 
 /// An object as the API server has it now.

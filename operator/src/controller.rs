@@ -74,6 +74,8 @@ enum Changing {
     Stepped,
     /// For this.
     Waits(String),
+    /// The watches have not brought the membership in force.
+    Behind,
 }
 
 impl Changing {
@@ -81,6 +83,7 @@ impl Changing {
         match self {
             Self::Stepped => "the servers to hear of the new membership",
             Self::Waits(what) => what,
+            Self::Behind => "the API server",
         }
     }
 }
@@ -191,6 +194,17 @@ impl Operator {
             }
         };
         let (cluster, change) = self.step(cluster, servers.is_some()).await;
+        match &change {
+            // Nothing is applied by what is no longer in force.
+            Some(Changing::Behind) => return Ok((Ending::Unchanged, Action::requeue(BEHIND))),
+            // Before anything that follows from it: a number of a generation never gets a second meaning.
+            Some(Changing::Stepped) => {
+                apply::write_membership(&self.client, &self.metrics, &cluster)
+                    .await
+                    .map_err(|error| ReconcileError::Apply { failures: 1, first: error.to_string() })?
+            }
+            Some(Changing::Waits(_)) | None => {}
+        }
         let plan = self.plan(&cluster, &observed)?;
         let aliases_taken: Vec<Taken> = plan.aliases.taken.clone();
         let nothing_to_apply = plan.is_empty();
@@ -232,9 +246,8 @@ impl Operator {
         match membership.step(wanted, &reports) {
             Step::Settled => (cluster, None),
             Step::Wait(what) => (cluster, Some(Changing::Waits(what))),
-            // From one membership only one next follows, also while the watches are behind: a number must not have two meanings.
             Step::Next(_) if self.membership_in_force(&cluster).await != Some(membership) => {
-                (cluster, Some(Changing::Waits("the API server, to know who the servers are now".to_owned())))
+                (cluster, Some(Changing::Behind))
             }
             Step::Next(next) => {
                 tracing::info!(

@@ -31,8 +31,10 @@ pub enum Change {
     None,
     /// So many servers fetch what there is, and do not count yet.
     Joining(u32),
-    /// One server counts no more, and stays until the members have what it has.
+    /// One server counts no more. Until every member has heard of that, they may count its disk.
     Leaving,
+    /// Every member has heard of it: the server stays until they have what it has.
+    HandingOver,
 }
 
 /// What a server says of itself.
@@ -81,11 +83,10 @@ impl Membership {
     }
 
     /// As the annotation has it.
-    ///
-    /// # Errors
-    /// None that is known: three numbers have a form in JSON.
-    pub fn to_json(self) -> Result<String, serde_json::Error> {
-        serde_json::to_string(&self)
+    #[must_use]
+    pub fn to_json(self) -> String {
+        #[expect(clippy::expect_used, reason = "two numbers and a name have a form in JSON")]
+        serde_json::to_string(&self).expect("a membership has a form in JSON")
     }
 
     /// How many pods there shall be.
@@ -94,7 +95,7 @@ impl Membership {
         match self.change {
             Change::None => self.members,
             Change::Joining(servers) => self.members.saturating_add(servers),
-            Change::Leaving => self.members.saturating_add(1),
+            Change::Leaving | Change::HandingOver => self.members.saturating_add(1),
         }
     }
 
@@ -106,7 +107,7 @@ impl Membership {
         (settings.joining, settings.leaving) = match self.change {
             Change::None => (Vec::new(), Vec::new()),
             Change::Joining(_) => (rest, Vec::new()),
-            Change::Leaving => (Vec::new(), rest),
+            Change::Leaving | Change::HandingOver => (Vec::new(), rest),
         };
     }
 
@@ -115,6 +116,12 @@ impl Membership {
     pub fn step(self, wanted: u32, reports: &Reports) -> Step {
         if self.members == wanted && self.change == Change::None {
             return Step::Settled;
+        }
+        // Somebody has what this operator has forgotten, as when its StatefulSet was made anew: a number must not come twice.
+        if let Some(newest) = reports.values().map(|report| report.generation).max()
+            && newest > self.generation
+        {
+            return Step::Next(Self { generation: newest + 1, ..self });
         }
         // Whoever joins does not count, so it may be taken back, or be joined by more, whatever the others know.
         if matches!(self.change, Change::Joining(_)) && self.pods() != wanted.max(self.members) {
@@ -142,10 +149,12 @@ impl Membership {
                 Step::Next(self.next(after, joining(servers - 1)))
             }
             Change::Joining(_) => Step::Wait(format!("{} to have what the others have", server_name(after))),
-            Change::Leaving if report.released && report.generation >= self.generation => {
+            // What the leaver has by now is all that anybody ever counted on its disk.
+            Change::Leaving => Step::Next(self.next(self.members, Change::HandingOver)),
+            Change::HandingOver if report.released && report.generation >= self.generation => {
                 Step::Next(self.next(self.members, Change::None))
             }
-            Change::Leaving => Step::Wait(format!(
+            Change::HandingOver => Step::Wait(format!(
                 "{}, which leaves, until every other server has all that it has",
                 server_name(after)
             )),
@@ -193,10 +202,13 @@ mod tests {
 
     #[test]
     fn a_cluster_grows_and_shrinks_by_one_counting_server_at_a_time() {
-        use Change::{Joining, Leaving, None};
+        use Change::{HandingOver, Joining, Leaving, None};
         assert_eq!(way(Membership::first(3), 3), []);
         assert_eq!(way(Membership::first(1), 3), [(1, Joining(2)), (2, Joining(1)), (3, None)]);
-        assert_eq!(way(Membership::first(3), 1), [(2, Leaving), (2, None), (1, Leaving), (1, None)]);
+        assert_eq!(
+            way(Membership::first(3), 1),
+            [(2, Leaving), (2, HandingOver), (2, None), (1, Leaving), (1, HandingOver), (1, None)]
+        );
     }
 
     #[test]
@@ -218,9 +230,9 @@ mod tests {
 
     #[test]
     fn a_server_counts_once_it_is_in_sync_and_goes_once_it_is_released() {
-        for (change, word) in [(Change::Joining(1), "to have what"), (Change::Leaving, "leaves")] {
+        for (change, word) in [(Change::Joining(1), "to have what"), (Change::HandingOver, "leaves")] {
             let at = membership(7, 3, change);
-            let wanted = if change == Change::Leaving { 3 } else { 4 };
+            let wanted = if change == Change::HandingOver { 3 } else { 4 };
             for last in [
                 Report::default(),
                 Report { generation: 7, ..Report::default() },
@@ -233,6 +245,12 @@ mod tests {
             }
             assert!(matches!(at.step(wanted, &all(4, 7)), Step::Next(_)));
         }
+    }
+
+    #[test]
+    fn a_number_that_a_server_has_heard_of_is_not_given_again() {
+        let at = Membership::first(3);
+        assert_eq!(at.step(4, &all(3, 7)), Step::Next(membership(8, 3, Change::None)));
     }
 
     #[test]
@@ -257,7 +275,7 @@ mod tests {
         for at in
             [Membership::first(5), membership(4, 2, Change::Joining(2)), membership(5, 2, Change::Leaving)]
         {
-            let annotation = (names::ANNOTATION_MEMBERSHIP.to_owned(), at.to_json().unwrap());
+            let annotation = (names::ANNOTATION_MEMBERSHIP.to_owned(), at.to_json());
             servers.metadata.annotations = Some([annotation].into());
             assert_eq!(Membership::in_force(&servers), Some(at));
         }

@@ -78,9 +78,12 @@ impl Session {
 
     /// A write of this connection is durable. What it wrote before, through another server, counts on.
     pub(crate) fn wrote(&mut self, dot: &Dot) {
-        let Some(before) = self.written.replace(dot.into()).filter(|before| before.boot != dot.boot) else {
+        let Some(before) = self.written.replace(dot.into()) else { return };
+        if before.boot == dot.boot {
+            // A repetition may be answered with what was written before the last write.
+            self.written = Some(Seen { boot: before.boot, seq: before.seq.max(dot.seq) });
             return;
-        };
+        }
         match self.read.iter_mut().find(|seen| seen.boot == before.boot) {
             Some(seen) => seen.seq = seen.seq.max(before.seq),
             None => self.read.push(before),
@@ -210,11 +213,11 @@ mod tests {
     fn a_session_remembers_its_last_write_through_each_server_as_far_as_there_is_room() {
         let mut session = Session::default();
         let dot = |boot, seq| Dot { origin: ServerName::new("server-1").unwrap(), boot: Boot(boot), seq };
-        for (boot, seq) in [(1, 5), (2, 7), (2, 8), (1, 6), (3, 1)] {
+        for (boot, seq) in [(1, 5), (2, 7), (2, 8), (1, 6), (3, 1), (3, 9), (3, 1)] {
             session.wrote(&dot(boot, seq));
         }
         let seen: Vec<_> = session.seen().map(|seen| (seen.boot.0, seen.seq)).collect();
-        assert_eq!(seen, [(3, 1), (1, 6), (2, 8)]);
+        assert_eq!(seen, [(3, 9), (1, 6), (2, 8)]);
         for boot in 10..30 {
             session.wrote(&dot(boot, 1));
         }

@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 pub struct NodeSettings {
     /// Which cluster this is.
     pub cluster_id: ClusterId,
-    /// Counts the changes of who the servers are.
-    #[serde(default)]
+    /// Counts the changes of who the servers are. Not written where it is 0: a node that knows nothing of it reads nothing unknown.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub generation: u64,
     /// The names of the servers whose disks count; `server-n` has rank n.
     pub members: Vec<String>,
@@ -59,6 +59,11 @@ impl NodeSettings {
     pub fn to_yaml(&self) -> Result<String, SettingsError> {
         serde_yaml::to_string(self).map_err(|error| SettingsError::Write { message: error.to_string() })
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+fn is_zero(generation: &u64) -> bool {
+    *generation == 0
 }
 
 /// The names of `replicas` servers: `server-1` and so on.

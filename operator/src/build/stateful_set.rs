@@ -34,8 +34,7 @@ pub(super) fn build_servers(cluster: &ValidatedCluster, token: &Token) -> Result
         },
     )?;
     let default_image = (names::ANNOTATION_DEFAULT_IMAGE.to_owned(), cluster.image.default.clone());
-    let membership = cluster.membership.to_json().map_err(BuildError::Json)?;
-    let membership = (names::ANNOTATION_MEMBERSHIP.to_owned(), membership);
+    let membership = (names::ANNOTATION_MEMBERSHIP.to_owned(), cluster.membership.to_json());
     servers.metadata.annotations = Some([default_image, membership].into());
     servers.spec.ordinals = Some(StatefulSetOrdinals { start: Some(FIRST_SERVER) });
     Ok(servers)

@@ -27,11 +27,11 @@ impl Replica {
         })
     }
 
-    /// Whether this server leaves, and every member has said that it holds all that this one held when that began and all that it
-    /// wrote since: then it may go for good, and its disk with it.
+    /// Whether this server leaves, and every member has said that it holds all that this one held when the generation in force
+    /// came, and all that it wrote since: then it may go for good, and its disk with it.
     #[must_use]
     pub fn is_released(&self) -> bool {
-        let Some(held) = &self.held_at_leaving else { return false };
+        let Some((_, held)) = &self.held_at_leaving else { return false };
         let wrote = self.history.count(&self.writer);
         self.requests_waiting() == 0
             && self.settings.membership.members.iter().all(|name| {
@@ -66,7 +66,12 @@ impl Replica {
 
     pub(super) fn note_leaving(&mut self) {
         self.held_at_leaving = match self.standing() {
-            Standing::Leaving => self.held_at_leaving.take().or_else(|| Some(self.history.vector())),
+            // Anew in each generation: members that had not heard of the one before may have counted this server's disk until now.
+            Standing::Leaving => {
+                let generation = self.settings.membership.generation;
+                let before = self.held_at_leaving.take().filter(|(of, _)| *of == generation);
+                before.or_else(|| Some((generation, self.history.vector())))
+            }
             Standing::Member | Standing::Joining => None,
         };
     }

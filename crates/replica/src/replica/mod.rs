@@ -251,8 +251,8 @@ pub struct Replica {
     has_caught_up: bool,
     /// When this server took its newest operation, in this boot or an earlier one.
     last_taken_at: Option<UnixMillis>,
-    /// What was held when this server began to leave the cluster; `None` while it does not.
-    held_at_leaving: Option<VersionVector>,
+    /// What was held when the generation came in which this server leaves the cluster; `None` while it does not.
+    held_at_leaving: Option<(u64, VersionVector)>,
     /// What was held when the server was told to stop; `None` until then.
     draining: Option<VersionVector>,
     counters: Counters,

@@ -38,15 +38,20 @@ fn within_reply(
     newest_first: impl Iterator<Item = Arc<Op>>,
     left_out: &mut bool,
 ) -> impl Iterator<Item = Arc<Op>> {
-    let bytes = |op: &Arc<Op>| op.text_bytes() + ENTRY_OVERHEAD_BYTES;
-    let fit_alone = newest_first.filter(move |op| {
-        *left_out |= bytes(op) > REPLY_ENTRIES_BYTES_MAX;
-        bytes(op) <= REPLY_ENTRIES_BYTES_MAX
+    let fitting = newest_first.scan(0, move |total, op| {
+        let bytes = op.text_bytes() + ENTRY_OVERHEAD_BYTES;
+        if bytes > REPLY_ENTRIES_BYTES_MAX {
+            *left_out = true;
+            return Some(None);
+        }
+        *total += bytes;
+        if *total > REPLY_ENTRIES_BYTES_MAX {
+            *left_out = true;
+            return None;
+        }
+        Some(Some(op))
     });
-    fit_alone.scan(0, move |total, op| {
-        *total += bytes(&op);
-        (*total <= REPLY_ENTRIES_BYTES_MAX).then_some(op)
-    })
+    fitting.flatten()
 }
 
 /// Who reads a history, and how.
