@@ -199,9 +199,8 @@ impl Operator {
             Some(Changing::Behind) => return Ok((Ending::Unchanged, Action::requeue(BEHIND))),
             // Before anything that follows from it: a number of a generation never gets a second meaning.
             Some(Changing::Stepped) => {
-                apply::write_membership(&self.client, &self.metrics, &cluster)
-                    .await
-                    .map_err(|error| ReconcileError::Apply { failures: 1, first: error.to_string() })?
+                let noted = apply::write_membership(&self.client, &self.metrics, &cluster).await;
+                noted.map_err(|error| ReconcileError::Apply { failures: 1, first: error.to_string() })?;
             }
             Some(Changing::Waits(_)) | None => {}
         }
