@@ -38,6 +38,8 @@ def free_port() -> int:
 
 # The server stores it within one; more on a busy machine.
 SHOWN_STORED_SECONDS = 10
+# Longer than the second after which it does so by itself.
+SETTLED_SECONDS = 2
 
 
 class Server:
@@ -150,6 +152,15 @@ class Server:
         shutil.rmtree(out, ignore_errors=True)
         subprocess.run([self.papo, "export", "--data", self.data, "--out", out], check=True, capture_output=True, timeout=60, env=environment_for_papo())
         return {file.name: file.read_bytes() for file in out.iterdir()}
+
+    def settled_export(self) -> dict[str, bytes]:
+        """Once a running server has written down all that it shows, also what nobody was told of: nothing more comes for a while."""
+        before = self.export()
+        while True:
+            time.sleep(SETTLED_SECONDS)
+            if (after := self.export()) == before:
+                return after
+            before = after
 
     def posts(self) -> list[str]:
         """The texts that the export holds, each as often as it does."""

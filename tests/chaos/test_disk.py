@@ -170,7 +170,7 @@ def test_what_was_acknowledged_survives_ends_at_any_point(server):
     posts = server.posts()
     assert len(posts) == len(set(posts)), "none is there twice"
     assert len(server.acknowledged) > ROUNDS
-    before = server.export()
+    before = server.settled_export()
     server.stop()
     server.start()
-    assert server.export() == before
+    assert server.settled_export() == before
