@@ -63,6 +63,9 @@ pub enum ReconcileError {
         /// The first of them.
         first: String,
     },
+    /// The membership could not be looked up or noted.
+    #[error("cannot change who the servers are")]
+    Membership(#[source] ApplyError),
     /// The status could not be written.
     #[error("cannot write the status")]
     Status(#[source] ApplyError),
@@ -74,8 +77,6 @@ enum Changing {
     Stepped,
     /// For this.
     Waits(String),
-    /// The watches have not brought the membership in force.
-    Behind,
 }
 
 impl Changing {
@@ -83,7 +84,6 @@ impl Changing {
         match self {
             Self::Stepped => "the servers to hear of the new membership",
             Self::Waits(what) => what,
-            Self::Behind => "the API server",
         }
     }
 }
@@ -193,17 +193,10 @@ impl Operator {
                 return Ok((Ending::Invalid, Action::await_change()));
             }
         };
-        let (cluster, change) = self.step(cluster, servers.is_some()).await;
-        match &change {
+        let Some((cluster, change)) = self.step(cluster, servers.is_some()).await? else {
             // Nothing is applied by what is no longer in force.
-            Some(Changing::Behind) => return Ok((Ending::Unchanged, Action::requeue(BEHIND))),
-            // Before anything that follows from it: a number of a generation never gets a second meaning.
-            Some(Changing::Stepped) => {
-                let noted = apply::write_membership(&self.client, &self.metrics, &cluster).await;
-                noted.map_err(|error| ReconcileError::Apply { failures: 1, first: error.to_string() })?;
-            }
-            Some(Changing::Waits(_)) | None => {}
-        }
+            return Ok((Ending::Unchanged, Action::requeue(BEHIND)));
+        };
         let plan = self.plan(&cluster, &observed)?;
         let aliases_taken: Vec<Taken> = plan.aliases.taken.clone();
         let nothing_to_apply = plan.is_empty();
@@ -235,37 +228,38 @@ impl Operator {
         }
     }
 
-    /// Where servers come or go, takes the next step if it may be taken. A cluster that begins has nobody to ask.
-    async fn step(&self, cluster: ValidatedCluster, exists: bool) -> (ValidatedCluster, Option<Changing>) {
+    /// Where servers come or go, takes the next step if it may be taken. A cluster that begins has nobody to ask. `None` while the
+    /// watches have not brought the membership in force.
+    async fn step(
+        &self,
+        cluster: ValidatedCluster,
+        exists: bool,
+    ) -> Result<Option<(ValidatedCluster, Option<Changing>)>, ReconcileError> {
         let (membership, wanted) = (cluster.membership, cluster.spec.replicas);
         if !exists || membership.step(wanted, &Reports::new()) == Step::Settled {
-            return (cluster, None);
+            return Ok(Some((cluster, None)));
         }
         let reports = self.prober.ask(&cluster.name, &cluster.namespace, membership.pods()).await;
-        match membership.step(wanted, &reports) {
-            Step::Settled => (cluster, None),
-            Step::Wait(what) => (cluster, Some(Changing::Waits(what))),
-            Step::Next(_) if self.membership_in_force(&cluster).await != Some(membership) => {
-                (cluster, Some(Changing::Behind))
-            }
-            Step::Next(next) => {
-                tracing::info!(
-                    cluster = %cluster.name, namespace = %cluster.namespace, generation = next.generation,
-                    members = next.members, change = ?next.change, "membership"
-                );
-                (cluster.with_membership(next), Some(Changing::Stepped))
-            }
-        }
-    }
-
-    async fn membership_in_force(&self, cluster: &ValidatedCluster) -> Option<Membership> {
+        let next = match membership.step(wanted, &reports) {
+            Step::Settled => return Ok(Some((cluster, None))),
+            Step::Wait(what) => return Ok(Some((cluster, Some(Changing::Waits(what))))),
+            Step::Next(next) => next,
+        };
         let api: Api<StatefulSet> = Api::namespaced(self.client.clone(), &cluster.namespace);
         let name = names::component(&cluster.name, Component::Server);
-        let live = apply::get(&self.metrics, &api, &name).await;
-        live.inspect_err(|error| tracing::warn!(%error, "no change of servers now"))
-            .ok()
-            .as_ref()
-            .and_then(Membership::in_force)
+        let live = apply::get(&self.metrics, &api, &name).await.map_err(ReconcileError::Membership)?;
+        if Membership::in_force(&live) != Some(membership) {
+            return Ok(None);
+        }
+        tracing::info!(
+            cluster = %cluster.name, namespace = %cluster.namespace, generation = next.generation,
+            members = next.members, change = ?next.change, "membership"
+        );
+        // Before anything that follows from it: a number of a generation never gets a second meaning.
+        let cluster = cluster.with_membership(next);
+        let noted = apply::write_membership(&self.client, &self.metrics, &cluster).await;
+        noted.map_err(ReconcileError::Membership)?;
+        Ok(Some((cluster, Some(Changing::Stepped))))
     }
 
     fn plan(&self, cluster: &ValidatedCluster, observed: &Observed) -> Result<Plan, ReconcileError> {

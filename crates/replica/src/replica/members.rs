@@ -4,6 +4,8 @@
 use super::{Effect, Now, Replica};
 use crate::constants::IN_SYNC_WITHIN;
 use crate::membership::{Membership, Standing};
+use crate::vector::VersionVector;
+use papo_protocol::ServerName;
 use std::collections::BTreeSet;
 
 impl Replica {
@@ -32,12 +34,15 @@ impl Replica {
     #[must_use]
     pub fn is_released(&self) -> bool {
         let Some((_, held)) = &self.held_at_leaving else { return false };
-        let wrote = self.history.count(&self.writer);
-        self.requests_waiting() == 0
-            && self.settings.membership.members.iter().all(|name| {
-                let has = |writer: &_, count| self.peers.fsynced(name, writer) >= count;
-                held.iter().all(|(writer, count)| has(writer, count)) && has(&self.writer, wrote)
-            })
+        let mut members = self.settings.membership.members.iter();
+        self.requests_waiting() == 0 && members.all(|name| self.has_taken_over(name, held))
+    }
+
+    /// Whether this server has said that it holds all of `held`, and all that this one has written.
+    pub(super) fn has_taken_over(&self, name: &ServerName, held: &VersionVector) -> bool {
+        let has = |writer: &_, count| self.peers.fsynced(name, writer) >= count;
+        held.iter().all(|(writer, count)| has(writer, count))
+            && has(&self.writer, self.history.count(&self.writer))
     }
 
     pub(super) fn on_members(&mut self, now: Now, new: Membership, effects: &mut Vec<Effect>) {

@@ -89,10 +89,7 @@ impl Replica {
     pub fn is_held_by_peers(&self) -> bool {
         let now = self.history.vector();
         let held = self.draining.as_ref().unwrap_or(&now);
-        self.peers.names().iter().all(|name| {
-            let has = |writer: &Writer, count| self.peers.fsynced(name, writer) >= count;
-            held.iter().all(|(writer, count)| has(writer, count)) && has(&self.writer, now.get(&self.writer))
-        })
+        self.peers.names().iter().all(|name| self.has_taken_over(name, held))
     }
 
     pub(super) fn on_peer_up(&mut self, link: PeerLink, effects: &mut Vec<Effect>) {

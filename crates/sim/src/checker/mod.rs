@@ -182,6 +182,8 @@ pub struct Checker {
     shown: BTreeSet<String>,
     /// Identities that are on no disk any more, by harm that the durability allows.
     lost: BTreeSet<Identity>,
+    /// A volume has lost something.
+    is_harmed: bool,
     /// Publications that a server could not bring to a proxy, within what its bounds allow.
     unheard: BTreeSet<(Identity, usize)>,
     /// By subscriber.
@@ -219,6 +221,7 @@ impl Checker {
             others: BTreeMap::new(),
             shown: BTreeSet::new(),
             lost: BTreeSet::new(),
+            is_harmed: false,
             unheard: BTreeSet::new(),
             listening: BTreeMap::new(),
             states: HashMap::new(),

@@ -120,15 +120,17 @@ impl Checker {
         }
     }
 
-    /// Whether anything was lost that may be.
+    /// Whether harm has taken anything that the durability lets it take. Also an operation whose identity lives on in a twin: a
+    /// cursor that covers it waits for it for ever.
     #[must_use]
-    pub fn has_lost(&self) -> bool {
-        !self.lost.is_empty()
+    pub fn may_have_lost(&self) -> bool {
+        self.is_harmed && self.durability == Durability::Local
     }
 
     /// These identities are no longer on a volume. What is on none of the others is lost, and may be under durability `local`.
     pub fn on_harm(&mut self, gone: Vec<Identity>, volumes: &[Volume]) {
         self.floors.clear();
+        self.is_harmed |= !gone.is_empty();
         for identity in gone {
             // More disks than one are harmed only one after the other, each in sync again before the next.
             if self.durability == Durability::Local && !volumes.iter().any(|volume| volume.holds(&identity)) {

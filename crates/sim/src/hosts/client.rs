@@ -206,6 +206,9 @@ impl Client {
         let Some(session) = self.session.take() else { return };
         shared.count("client_lost_patience");
         shared.close(session.connection, Side::Dialer);
+        // A server says only after a while that it lacks what a cursor covers; who does not wait so long never hears it.
+        let in_vain = shared.checker.may_have_lost();
+        self.pending.take_if(|pending| in_vain && matches!(pending.ask, Ask::Walk(_)));
         if let Some(pending) = &mut self.pending {
             pending.sent = false;
         }
@@ -342,7 +345,7 @@ impl Client {
         let uncertain = code == "unknown";
         let certain = !uncertain && (!self.habit.through_broker || code == "no_server");
         // What a cursor covers may be lost for good, where harm may take it away.
-        let in_vain = code == "cursor_ahead" && shared.checker.has_lost();
+        let in_vain = code == "cursor_ahead" && shared.checker.may_have_lost();
         if failure.retry && self.habit.patience.is_some() && !in_vain {
             pending.sent = false;
             self.pending = Some(pending);
