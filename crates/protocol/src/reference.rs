@@ -52,7 +52,7 @@ impl ReferenceCall {
 pub struct Registration {
     /// Under `user`, `name`, `username`, `server` ...
     pub name: ServerName,
-    /// `addr`, `address`, `host`: at most 256 bytes.
+    /// `addr`, `address`, `host`: at most 256 bytes, none of them control characters.
     pub address: Option<String>,
     /// `port`, 0 to 65535.
     pub port: Option<u16>,
@@ -115,7 +115,7 @@ pub enum ReferenceAnswer {
     Reported(Epoch),
 }
 
-/// Longest address that is kept, in bytes; a longer one is left out.
+/// Longest address that is kept, in bytes; a longer one is left out, and so is one that would break logs and terminals.
 const ADDRESS_BYTES_MAX: usize = 256;
 /// Under which servers send their names, the exercise's own first.
 const NAME: &[&str] = &["user", "name", "username", "server", "server_name", "from", "src"];
@@ -150,10 +150,12 @@ fn read_call(envelope: &Envelope) -> Result<ReferenceCall, Refusal> {
 
 impl Registration {
     fn read(fields: &Fields<'_>) -> Result<Self, Refusal> {
+        let readable =
+            |address: &str| address.len() <= ADDRESS_BYTES_MAX && !address.chars().any(char::is_control);
         let address = fields.find(ADDRESS).and_then(Value::to_text);
         Ok(Self {
             name: fields.required_name(NAME, ServerName::new)?,
-            address: address.filter(|address| address.len() <= ADDRESS_BYTES_MAX).map(String::from),
+            address: address.filter(|address| readable(address)).map(String::from),
             port: fields.find(&["port"]).and_then(Value::to_u64).and_then(|port| u16::try_from(port).ok()),
         })
     }
