@@ -37,6 +37,20 @@ pub enum ReferenceCall {
 }
 
 impl ReferenceCall {
+    /// Its name on the wire.
+    #[must_use]
+    pub fn service(&self) -> &'static str {
+        match self {
+            Self::Rank(_) => "rank",
+            Self::Heartbeat(_) => "heartbeat",
+            Self::List => "list",
+            Self::Clock => "clock",
+            Self::Claim(_) => "claim",
+            Self::Report(_) => "report",
+            Self::Resign(_) => "resign",
+        }
+    }
+
     /// Whether only papo's own servers may ask this.
     #[must_use]
     pub fn needs_token(&self) -> bool {
@@ -224,16 +238,16 @@ fn listed<'a>(server: &'a ListedServer, style: &ReplyStyle) -> OutFields<'a> {
 /// A server's request, MessagePack: `{service, data: {user, timestamp, clock, ...}}`.
 #[must_use]
 pub fn write_reference_request(call: &ReferenceCall, clock: Lamport, at: UnixMillis) -> Bytes {
-    let (service, data) = match call {
-        ReferenceCall::Rank(registration) => ("rank", registration.to_fields()),
-        ReferenceCall::Heartbeat(registration) => ("heartbeat", registration.to_fields()),
-        ReferenceCall::List => ("list", Vec::new()),
-        ReferenceCall::Clock => ("clock", Vec::new()),
-        ReferenceCall::Claim(claim) => ("claim", claim.to_fields()),
-        ReferenceCall::Report(report) => ("report", report.to_fields()),
-        ReferenceCall::Resign(resign) => ("resign", resign.to_fields()),
+    let data = match call {
+        ReferenceCall::Rank(registration) | ReferenceCall::Heartbeat(registration) => {
+            registration.to_fields()
+        }
+        ReferenceCall::List | ReferenceCall::Clock => Vec::new(),
+        ReferenceCall::Claim(claim) => claim.to_fields(),
+        ReferenceCall::Report(report) => report.to_fields(),
+        ReferenceCall::Resign(resign) => resign.to_fields(),
     };
-    write_data(service, data, clock, at, Encoding::MessagePack)
+    write_data(call.service(), data, clock, at, Encoding::MessagePack)
 }
 
 /// Reads the reply to `call`. `None` when it is a refusal, or does not say what was asked.

@@ -145,7 +145,8 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
             }
             Some(event) = reference_events.next() => {
                 metrics.reference.observe(&event);
-                reference.on_event(event, replica.lamport());
+                // What the answer says of coordinators is of no use yet.
+                let _ = reference.on_event(event, now(), replica.lamport());
                 None
             }
             () = tokio::time::sleep(wait) => { replica.tick(now(), &mut effects); None }
@@ -154,7 +155,7 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
             }
             _ = beat.tick() => { requests.beat(); None }
             _ = second.tick() => {
-                reference.on_second(replica.lamport());
+                reference.on_second(now(), replica.lamport());
                 metrics.update(&replica, requests.in_flight());
                 owner.set_status(status(&name, &context, &replica, &reference, &peers, &requests, &publisher));
                 None

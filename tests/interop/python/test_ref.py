@@ -173,17 +173,24 @@ def test_f02_the_list_is_of_the_servers_alive_as_an_array_and_as_a_map(ref):
     assert {name: server["rank"] for name, server in reply["servers"].items()} == {"server-1": 1, "server-3": 3}
 
 
-def test_f03_a_server_beats_by_itself_and_registers_again_with_a_new_ref(ref, tmp_path):
-    server = subprocess.Popen(
+def start_server(folder: Path, common: list) -> subprocess.Popen:
+    """server-2, which asks ref on port 6000."""
+    log = (folder / "server.log").open("ab")
+    return subprocess.Popen(
         [
-            *(PAPO, "server", *ref.common, "--name", "server-2", "--data", tmp_path / "server"),
+            *(PAPO, "server", *common, "--name", "server-2", "--data", folder / "server"),
             *("--peers", "server-1=127.0.0.1:1", "--ref", "127.0.0.1:6000", "--http", "127.0.0.1:8081"),
             *("--listen", "127.0.0.1:5602", "--peer-listen", "127.0.0.1:5702"),
         ],
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        env={**os.environ, "RUST_LOG": "info"},
     )
+
+
+def test_f03_a_server_beats_by_itself_and_registers_again_with_a_new_ref(ref, tmp_path):
+    server = start_server(tmp_path, ref.common)
 
     def beat():
         listed = client().ask("list")["servers"].get("server-2")
@@ -199,6 +206,58 @@ def test_f03_a_server_beats_by_itself_and_registers_again_with_a_new_ref(ref, tm
     finally:
         kill(server.pid)
         server.wait(STOP_SECONDS)
+
+
+def test_a_server_asks_one_thing_at_a_time_and_takes_no_late_answer_for_anothers(tmp_path):
+    ref = Ref(tmp_path)
+    socket = zmq.Context.instance().socket(zmq.ROUTER)
+    socket.linger = 0
+    socket.bind("tcp://127.0.0.1:6000")
+
+    def asked(seconds: float = 20):
+        """Who asks what next, and whether the link shows the cluster token."""
+        assert socket.poll(seconds * 1000), "server-2 asks nothing"
+        who, empty, body = socket.recv_multipart(copy=False)
+        request = msgpack.unpackb(body.bytes)
+        assert (empty.bytes, request["data"]["user"]) == (b"", "server-2")
+        assert body.get("X-Papo-Token") == TOKEN.decode()
+        return who.bytes, request["service"]
+
+    def answer(who: bytes, **data) -> None:
+        socket.send_multipart([who, b"", msgpack.packb({"service": "any", "data": data})])
+
+    def rank():
+        with urllib.request.urlopen("http://127.0.0.1:8081/status", timeout=10) as status:
+            return json.loads(status.read())["rank"]
+
+    server = start_server(tmp_path, ref.common)
+    try:
+        first, service = asked()
+        assert service == "rank"
+        assert not socket.poll(1500), "the next question waits for the answer"
+        # None comes: another link, and everything from the start.
+        second, service = asked()
+        assert second != first and service == "rank"
+        try:
+            answer(first, rank=66)
+        except zmq.ZMQError:
+            pass
+        answer(second, rank=2)
+        # What is asked next was answered before: a heartbeat's answer may hold a rank, and it does not count.
+        third, service = asked()
+        assert (third, service) == (second, "heartbeat")
+        answer(second, rank=77)
+        wait_until("server-2 has its rank", lambda: rank() == 2)
+        # An answer to nothing.
+        who, _ = asked()
+        answer(who, status="OK")
+        answer(who, rank=88)
+        asked()
+        assert rank() == 2
+    finally:
+        kill(server.pid)
+        server.wait(STOP_SECONDS)
+        socket.close()
 
 
 def test_f04_a_server_without_heartbeat_leaves_the_list_and_keeps_its_rank(ref):
