@@ -24,6 +24,7 @@ mod planted;
 pub mod replica;
 mod session;
 pub mod state;
+pub mod timekeeping;
 pub mod vector;
 
 pub use archive::{Archive, MemoryArchive};
@@ -39,4 +40,5 @@ pub use replica::{
     ReplicaSettings, RequestId,
 };
 pub use state::State;
+pub use timekeeping::{KeptClock, Moment, Offset, RoundOutcome};
 pub use vector::{VersionVector, Writer};
