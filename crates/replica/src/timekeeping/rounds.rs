@@ -8,7 +8,8 @@
 //! what its clock said when it answered, so that an adjustment means the same whenever it comes; and it obeys one a round, for a
 //! reading that it gave, in this boot.
 
-use super::{ErrorBound, Moment, Offset, fault_tolerant_mean};
+use super::mean::fault_tolerant_mean;
+use super::{ErrorBound, Moment, Offset};
 use crate::constants::{
     PROBE_TIME_MAX, PROBES_A_ROUND, READING_BOUND, READINGS_TO_TRUST, ROUND_INTERVAL_MIN, ROUND_TIME_MAX,
 };
@@ -51,7 +52,7 @@ pub(crate) enum RoundStep {
     /// Ask this member what its clocks say.
     Probe { to: ServerName, token: u64 },
     /// Tell this member by how much its clock is behind what it should have said when it answered the probe of this token.
-    Adjust { to: ServerName, token: u64, by: Offset },
+    Adjust { to: ServerName, token: u64, by: Offset, error: ErrorBound },
 }
 
 /// What a finished round came to.
@@ -62,9 +63,9 @@ pub(crate) struct Concluded {
     pub(crate) steps: Vec<RoundStep>,
     /// This server's own adjustment, of this very moment.
     pub(crate) own: Option<Offset>,
-    /// What each calendar said, as of the end of the round; this server's own is not among them.
+    /// What the calendars of the others say at the end of the round.
     pub(crate) readings: Vec<(ServerName, Moment)>,
-    /// What they agree on, as of the end of the round.
+    /// What they and this server's own agree on.
     pub(crate) mean: Option<Moment>,
     /// The largest error bound of those that were measured.
     pub(crate) error: ErrorBound,
@@ -164,16 +165,13 @@ impl Rounds {
         self.is_wanted || self.operations >= self.every_operations
     }
 
-    /// Begins a round with these members, if one is due: says whether it did.
-    pub(crate) fn begin_when_due(
-        &mut self,
-        now: Duration,
-        members: impl Iterator<Item = ServerName>,
-        steps: &mut Vec<RoundStep>,
-    ) -> bool {
-        if self.running.is_some() || now < self.next_tick() {
-            return false;
-        }
+    /// Whether the next round is to begin.
+    pub(crate) fn is_due(&self, now: Duration) -> bool {
+        self.running.is_none() && self.next_tick() <= now
+    }
+
+    /// Begins a round with these members.
+    pub(crate) fn begin(&mut self, now: Duration, members: Vec<ServerName>, steps: &mut Vec<RoundStep>) {
         (self.last_began, self.is_wanted, self.operations) = (Some(now), false, 0);
         let mut round = Round { began: now, members: BTreeMap::new() };
         for to in members {
@@ -182,7 +180,6 @@ impl Rounds {
             round.members.insert(to, probing);
         }
         self.running = Some(round);
-        true
     }
 
     /// A member says what its clocks said at some moment between its probe and now: taken to be the middle.
@@ -277,9 +274,9 @@ impl Round {
             }
             is_believed.then_some(by)
         };
-        for (to, Measured { token, time, .. }) in measured {
+        for (to, Measured { token, time, error, .. }) in measured {
             if let Some(by) = correction(time) {
-                concluded.steps.push(RoundStep::Adjust { to, token, by });
+                concluded.steps.push(RoundStep::Adjust { to, token, by, error });
             }
         }
         concluded.own = correction(from_monotonic(own.time));

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::constants::{PROBE_TIME_MAX, PROBES_A_ROUND, READING_BOUND, ROUND_INTERVAL_MIN, ROUND_TIME_MAX};
+use crate::timekeeping::rounds::{Concluded, OwnClocks, ReadingFate, Readings, RoundStep, Rounds};
 use papo_protocol::ServerName;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -62,8 +63,11 @@ impl World {
 
     fn begin(&mut self) -> Option<Vec<RoundStep>> {
         let mut steps = Vec::new();
-        let members = (1..self.machines.len()).map(name).collect::<Vec<_>>();
-        self.rounds.begin_when_due(self.real, members.into_iter(), &mut steps).then_some(steps)
+        self.rounds.is_due(self.real).then(|| {
+            let members = (1..self.machines.len()).map(name).collect();
+            self.rounds.begin(self.real, members, &mut steps);
+            steps
+        })
     }
 
     /// Has every probe answered, one after the other, and what comes of the last.
@@ -105,7 +109,7 @@ impl World {
     /// Has everybody do as they are told.
     fn apply(&mut self, concluded: &Concluded) {
         for step in &concluded.steps {
-            let RoundStep::Adjust { to, token, by } = step else { panic!("{step:?}") };
+            let RoundStep::Adjust { to, token, by, .. } = step else { panic!("{step:?}") };
             let number: usize = to.as_str().trim_start_matches("server-").parse().unwrap();
             self.read(number);
             let machine = &mut self.machines[number];
