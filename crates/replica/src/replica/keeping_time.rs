@@ -29,7 +29,7 @@ impl Replica {
 
     /// From what the machine's clocks say to the time that everything here is stamped with.
     pub(super) fn read_clocks(&mut self, machine: Now) -> Now {
-        self.note_place();
+        self.note_place(machine);
         self.timekeeping.read(machine)
     }
 
@@ -56,7 +56,7 @@ impl Replica {
         }
     }
 
-    fn note_place(&mut self) {
+    fn note_place(&mut self, now: Now) {
         let leadership = self.coordination.leadership();
         let place = match (leadership.role, leadership.coordinator) {
             (Role::Leading, _) => Place::Leads(leadership.epoch),
@@ -66,7 +66,7 @@ impl Replica {
             (Role::Following | Role::Electing | Role::Leaderless, _) if self.is_alone() => Place::Alone,
             (Role::Following | Role::Electing | Role::Leaderless, _) => Place::Nobody,
         };
-        self.timekeeping.on_place(place);
+        self.timekeeping.on_place(now.monotonic, place);
     }
 
     /// Whether this is the only server of its cluster.
@@ -86,7 +86,7 @@ impl Replica {
 
     /// Holds rounds, if that is this server's part.
     pub(super) fn keep_time(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        self.note_place();
+        self.note_place(now);
         if self.timekeeping.round_is_due(now.monotonic) {
             let names = self.peers.names().into_iter().filter(|name| self.is_of_the_cluster(name));
             let others = names.filter(|name| self.link_to_coordinate(name).is_some()).collect();

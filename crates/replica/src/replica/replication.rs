@@ -217,7 +217,7 @@ impl Replica {
             self.note_contact_lost(now, before);
         }
         let Some(name) = name.filter(|_| is_known) else { return };
-        self.timekeeping.on_linked();
+        self.timekeeping.on_linked(now.monotonic);
         self.note_contact(now, &name, boot, epoch);
         if let Some(facts) = history {
             self.note_facts(now, number, name, facts);

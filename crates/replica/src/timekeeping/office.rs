@@ -99,7 +99,7 @@ impl Timekeeping {
                 offset_micros = self.clock.offset().micros(),
                 "this machine's calendar was set, or the machine slept"
             );
-            self.rounds.want();
+            self.rounds.want(now.monotonic);
         }
         now
     }
@@ -151,18 +151,18 @@ impl Timekeeping {
     }
 
     /// A server was linked: it has not been asked of late.
-    pub(crate) fn on_linked(&mut self) {
-        self.rounds.want();
+    pub(crate) fn on_linked(&mut self, now: Duration) {
+        self.rounds.want(now);
     }
 
     /// This is this server's place now. To be told before anything else.
-    pub(crate) fn on_place(&mut self, place: Place) {
+    pub(crate) fn on_place(&mut self, now: Duration, place: Place) {
         if self.place == place {
             return;
         }
         self.place = place;
         self.readings.forget();
-        if self.rounds.abandon() {
+        if self.rounds.begin_anew(now) {
             self.count(RoundOutcome::Abandoned);
         }
     }

@@ -86,8 +86,8 @@ pub(crate) struct Rounds {
     every: Duration,
     /// Operations stored here since the last round began.
     operations: u64,
-    /// Something happened that should not wait for the next round.
-    is_wanted: bool,
+    /// Something happened that should not wait for long: a round is wanted from then on.
+    wanted_at: Option<Duration>,
     last_began: Option<Duration>,
     last_token: u64,
     running: Option<Round>,
@@ -135,7 +135,7 @@ impl Rounds {
             every_operations: every_operations.into(),
             every,
             operations: 0,
-            is_wanted: true,
+            wanted_at: None,
             last_began: None,
             last_token: 0,
             running: None,
@@ -147,9 +147,9 @@ impl Rounds {
         self.operations = self.operations.saturating_add(count as u64);
     }
 
-    /// Has a round begin as soon as one may.
-    pub(crate) fn want(&mut self) {
-        self.is_wanted = true;
+    /// Has a round begin soon: not at once, since whom it concerns may have to hear first who coordinates.
+    pub(crate) fn want(&mut self, now: Duration) {
+        self.wanted_at.get_or_insert(now + ROUND_INTERVAL_MIN);
     }
 
     /// When the next round begins if nothing happens, or the running one ends if nobody answers.
@@ -157,12 +157,10 @@ impl Rounds {
         if let Some(round) = &self.running {
             return round.began + ROUND_TIME_MAX;
         }
-        let Some(last) = self.last_began else { return Duration::ZERO };
-        last + if self.is_due_early() { ROUND_INTERVAL_MIN } else { self.every }
-    }
-
-    fn is_due_early(&self) -> bool {
-        self.is_wanted || self.operations >= self.every_operations
+        let Some(last) = self.last_began else { return self.wanted_at.unwrap_or_default() };
+        let soon = if self.operations >= self.every_operations { Some(last) } else { self.wanted_at };
+        let regular = last + self.every;
+        soon.map_or(regular, |soon| soon.max(last + ROUND_INTERVAL_MIN).min(regular))
     }
 
     /// Whether the next round is to begin.
@@ -172,7 +170,7 @@ impl Rounds {
 
     /// Begins a round with these members.
     pub(crate) fn begin(&mut self, now: Duration, members: Vec<ServerName>, steps: &mut Vec<RoundStep>) {
-        (self.last_began, self.is_wanted, self.operations) = (Some(now), false, 0);
+        (self.last_began, self.wanted_at, self.operations) = (Some(now), None, 0);
         let mut round = Round { began: now, members: BTreeMap::new() };
         for to in members {
             let mut probing = Probing { asked: None, left: PROBES_A_ROUND, best: None };
@@ -223,9 +221,9 @@ impl Rounds {
         Some(self.running.take_if(over)?.conclude(own, is_cluster_of_one))
     }
 
-    /// This server coordinates no longer, or under another epoch: says whether that ended a round.
-    pub(crate) fn abandon(&mut self) -> bool {
-        self.is_wanted = true;
+    /// This server coordinates no longer, or only now: says whether that ended a round.
+    pub(crate) fn begin_anew(&mut self, now: Duration) -> bool {
+        self.wanted_at = Some(now + ROUND_INTERVAL_MIN);
         self.running.take().is_some()
     }
 }

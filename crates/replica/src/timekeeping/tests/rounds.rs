@@ -183,6 +183,21 @@ fn e06_a_round_comes_after_so_many_operations_and_at_most_once_a_second() {
 }
 
 #[test]
+fn a_round_is_wanted_once_those_it_concerns_have_heard_who_coordinates() {
+    let mut world = World::new(&[0]);
+    world.rounds.want(Duration::ZERO);
+    world.rounds.begin_anew(world.real);
+    assert_eq!(world.begin(), None);
+    world.real += ROUND_INTERVAL_MIN;
+    assert_eq!(world.begin(), Some(vec![]));
+    assert!(world.conclude().is_some());
+    world.rounds.want(world.real);
+    world.real += ROUND_INTERVAL_MIN / 2;
+    world.rounds.want(world.real);
+    assert_eq!(world.rounds.next_tick(), world.real + ROUND_INTERVAL_MIN / 2, "from the first time on");
+}
+
+#[test]
 fn a_liar_of_an_hour_moves_nobody_and_its_own_time_is_right() {
     for liar in 0..5 {
         let mut offsets = vec![100_000, -100_000, 2_000_000, -2_000_000];
@@ -278,9 +293,9 @@ fn a_reading_that_nobody_asked_for_counts_for_nothing() {
     let [RoundStep::Probe { token, .. }] = probes[..] else { panic!("{probes:?}") };
     assert_eq!(tell(&mut world, name(1), token + 1), ReadingFate::Unasked);
     assert_eq!(tell(&mut world, name(2), token), ReadingFate::Unasked, "of another");
-    assert!(world.rounds.abandon());
+    assert!(world.rounds.begin_anew(world.real));
     assert_eq!(tell(&mut world, name(1), token), ReadingFate::Unasked, "of a round that was abandoned");
-    assert!(!world.rounds.abandon());
+    assert!(!world.rounds.begin_anew(world.real));
 }
 
 #[test]
