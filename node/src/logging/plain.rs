@@ -2,7 +2,7 @@
 
 use super::{Happening, Merged};
 use papo_protocol::ServerName;
-use papo_replica::{Notice, RoundOutcome};
+use papo_replica::{Notice, RoundOutcome, RoundReport};
 
 /// Logs it.
 pub fn log(happening: &Happening<'_>) {
@@ -66,21 +66,31 @@ fn log_notice(notice: &Notice) {
             tracing::info!(to, "handing over the coordination");
         }
         Notice::HandOverFailed { to } => tracing::warn!(%to, "the coordination was not taken over"),
-        Notice::RoundHeld(round) => {
-            let (outcome, adjustments) = (round.outcome.as_str(), &round.adjustments);
-            match round.outcome {
-                RoundOutcome::Adjusted => tracing::debug!(?adjustments, "the servers agree on the time"),
-                RoundOutcome::Withheld => tracing::warn!(
-                    outcome,
-                    readings = ?round.readings,
-                    "a server's time is far off, and too few servers answered to tell whose is wrong: it was left as it is"
-                ),
-                RoundOutcome::Disagreed | RoundOutcome::Abandoned => tracing::warn!(
-                    outcome,
-                    readings = ?round.readings,
-                    "the servers' calendars differ so much that most agree on nothing: their times were left as they are"
-                ),
-            }
-        }
+        Notice::RoundHeld(round) => log_round(round),
     }
+}
+
+fn log_round(round: &RoundReport) {
+    let outcome = round.outcome.as_str();
+    let readings = listed(round.readings.iter().map(|(name, calendar)| (name, calendar.micros())));
+    let adjustments = listed(round.adjustments.iter().map(|(name, by)| (name, by.micros())));
+    match round.outcome {
+        RoundOutcome::Adjusted => tracing::debug!(adjustments, "the servers agree on the time"),
+        RoundOutcome::Withheld => tracing::warn!(
+            outcome,
+            readings,
+            adjustments,
+            "a server's time is far off, and too few servers answered to tell whose is wrong: it was left as it is"
+        ),
+        RoundOutcome::Disagreed | RoundOutcome::Abandoned => tracing::warn!(
+            outcome,
+            readings,
+            "most of the servers' calendars agree on nothing: the times were left as they are"
+        ),
+    }
+}
+
+/// `server-1=5 server-2=-5`, in microseconds.
+fn listed<'a>(values: impl Iterator<Item = (&'a ServerName, i64)>) -> String {
+    values.map(|(name, micros)| format!("{name}={micros}")).collect::<Vec<_>>().join(" ")
 }

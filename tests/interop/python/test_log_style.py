@@ -42,8 +42,8 @@ def seeds(tmp_path_factory):
 
 def test_k_f07_starts_are_told(seeds):
     address = r"tcp://127\.0\.0\.1"
-    seeds.says("broker", rf"\[broker\] ROUTER on {address}:5555 \| DEALER on {address}:5556")
-    seeds.says("proxy", rf"\[proxy-go\] XSUB on {address}:5557 \| XPUB on {address}:5558")
+    seeds.says("broker-1", rf"\[broker\] ROUTER on {address}:5555 \| DEALER on {address}:5556")
+    seeds.says("proxy-1", rf"\[proxy-go\] XSUB on {address}:5557 \| XPUB on {address}:5558")
     seeds.says("ref", rf"\[ref\] servidor de referência iniciado em {address}:6000")
     for number in SERVERS:
         seeds.says(f"server-{number}", rf"\[server-{number}\] rank obtido: {number}")
@@ -115,7 +115,7 @@ def test_a_flag_wins_over_the_settings_and_plain_is_papos_own(tmp_path):
     for number, (style, flag, expected) in enumerate([("seeds", [], True), ("seeds", ["--log-style", "plain"], False), ("plain", ["--log-style", "seeds"], True)]):
         settings = tmp_path / f"settings-{number}.yaml"
         settings.write_text(f"clusterId: a/b\nmembers: [server-1]\nspec: {{replicas: 1, logging: {{style: {style}}}}}\n")
-        at = ["--settings", settings, "--data", tmp_path / f"ref-{number}", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"]
+        at = ["--settings", settings, "--data", tmp_path / f"ref-{number}", "--listen", "127.0.0.1:6059", "--http", "127.0.0.1:8059"]
         ref = subprocess.Popen([PAPO, "ref", *at, *flag, "--exit-on-stdin-close"], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         first = [ref.stderr.readline()]
         while "reference service started" not in first[-1]:
