@@ -3,6 +3,7 @@
 //! A write: client or broker link -> [`Replica`] -> storage thread (fsync) -> [`Replica`] -> PUB links, then the reply. One task
 //! owns everything; it moves bytes, time and outcomes, and must not know what an operation means.
 
+mod chronicle;
 mod members;
 mod notices;
 mod peers;
@@ -14,12 +15,14 @@ use crate::export;
 use crate::http::{self, SurfaceOwner};
 use crate::metrics::{METRICS_INTERVAL, ServerMetrics};
 use crate::role::{self, Context, now};
-use crate::storage::{Along, Opened, Outcome, Storage};
+use crate::storage::{Along, Ceilings, Opened, Outcome, Storage};
 use crate::targets;
 use anyhow::Context as _;
+use chronicle::Chronicle;
 pub use members::PeerSource;
+use notices::Notices;
 use papo_protocol::ServerName;
-use papo_replica::{Effect, Input, Replica, ReplicaSettings, Restoring};
+use papo_replica::{Effect, Input, Moment, Replica, ReplicaSettings, Restoring};
 use papo_settings::Address;
 use papo_zmtp::{Endpoint, SocketType};
 use peers::Peers;
@@ -107,6 +110,8 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
     tracing::info!(server = %name, listen = ?options.listen, peers = ?options.peer_listen, "server listens");
 
     let mut effects = Vec::new();
+    let mut notices = Notices::new(name.clone());
+    let mut chronicle = Chronicle::new(name.clone());
     let mut second = tokio::time::interval(METRICS_INTERVAL);
     let mut beat = tokio::time::interval(papo_exchange::constants::WORKER_BEAT_INTERVAL);
     let mut drain_until = None;
@@ -122,8 +127,14 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
         let wait = if has_room { due } else { due.min(ROOM_POLL) };
         let input = tokio::select! {
             outcome = outcomes.recv() => match outcome {
-                Some(Outcome::Stored(batch)) => Some(Input::Stored { batch }),
-                Some(Outcome::Full(batch)) => Some(Input::StorageFull { batch }),
+                Some(Outcome::Stored(batch)) => {
+                    chronicle.on_stored(batch, &replica);
+                    Some(Input::Stored { batch })
+                }
+                Some(Outcome::Full(batch)) => {
+                    chronicle.on_refused(batch);
+                    Some(Input::StorageFull { batch })
+                }
                 None => anyhow::bail!("the storage thread is gone: nothing can be acknowledged any more"),
             },
             Some(event) = direct.next() => {
@@ -172,10 +183,11 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
         if let Some(input) = input {
             replica.handle(now(), input, &mut effects);
         }
-        storage.cover(replica.lamport()).await;
+        storage.cover(Ceilings { lamport: replica.lamport(), clock: replica.kept_clock() }).await;
         for effect in effects.drain(..) {
             match effect {
                 Effect::Store { batch, ops, shown, epoch } => {
+                    chronicle.on_store(batch, &ops, &replica);
                     storage.store(batch, ops, Along { shown, epoch })
                 }
                 Effect::Publish { topic, body, meta } => {
@@ -193,10 +205,11 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
                 Effect::Notice(notice) => {
                     is_news = true;
                     metrics.notice(&notice);
-                    notices::log(&notice);
+                    notices.tell(&notice);
                 }
             }
         }
+        chronicle.on_turn(&replica);
         // Publications first: whoever has a reply may rely on it that the others hear of it, also when this server dies now.
         publisher.flush();
         requests.flush();
@@ -227,6 +240,7 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
     for endpoint in [&mut direct, &mut brokers, &mut proxies] {
         while endpoint.next().await.is_some() {}
     }
+    storage.settle(replica.kept_clock());
     Ok(())
 }
 
@@ -278,10 +292,39 @@ fn status(
             "boot": format!("{:016x}", writer.boot.0),
             "seq": seq,
         })).collect::<Vec<_>>(),
+        "clock": clock(replica),
         "digest": history.shown().digest(),
         "peers": peers.connected(),
         "brokers": requests.brokers(),
         "proxies": publisher.connected(),
         "inFlight": requests.in_flight(),
+    })
+}
+
+/// The clock, in microseconds.
+fn clock(replica: &Replica) -> serde_json::Value {
+    let (monotonic, calendar) = role::clocks();
+    let clock = replica.clock(monotonic);
+    let adjusted = clock.adjusted.map(|(error, ago)| {
+        serde_json::json!({"errorMicros": error.get().as_micros(), "secondsAgo": ago.as_secs()})
+    });
+    let last_round = replica.timekeeping().last_round().map(|round| {
+        let readings =
+            round.readings.iter().map(|(name, calendar)| (name.to_string(), calendar.micros().into()));
+        let adjustments = round.adjustments.iter().map(|(name, by)| (name.to_string(), by.micros().into()));
+        serde_json::json!({
+            "outcome": round.outcome.as_str(),
+            "readingsMicros": serde_json::Map::from_iter(readings),
+            "meanMicros": round.mean.map(Moment::micros),
+            "adjustmentsMicros": serde_json::Map::from_iter(adjustments),
+        })
+    });
+    serde_json::json!({
+        "timeMicros": clock.time.micros(),
+        // Of this machine's calendar, to the microsecond.
+        "offsetMicros": clock.time.micros().saturating_sub(calendar),
+        "aheadMicros": clock.ahead.micros(),
+        "adjusted": adjusted,
+        "lastRound": last_round,
     })
 }
