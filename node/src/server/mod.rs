@@ -160,7 +160,7 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
             }
             Some(event) = reference_events.next() => {
                 metrics.reference.observe(&event);
-                reference.on_event(event, now(), replica.lamport()).map(Input::Reference)
+                reference.on_event(event, replica.stamped(now()), replica.lamport()).map(Input::Reference)
             }
             () = tokio::time::sleep(wait) => { replica.tick(now(), &mut effects); None }
             Ok(()) = members.membership.changed() => {
@@ -168,7 +168,7 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
             }
             _ = beat.tick() => { requests.beat(); None }
             _ = second.tick() => {
-                reference.on_second(now(), replica.lamport());
+                reference.on_second(replica.stamped(now()), replica.lamport());
                 is_news = true;
                 None
             }
@@ -201,7 +201,7 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
                 Effect::Elsewhere { id } => requests.elsewhere(id),
                 Effect::Unknown { id } => requests.unknown(id),
                 Effect::ToPeer { link, bytes } => peers.send(link, bytes),
-                Effect::AskReference(call) => reference.ask(call, now(), replica.lamport()),
+                Effect::AskReference(call) => reference.ask(call, replica.stamped(now()), replica.lamport()),
                 Effect::Notice(notice) => {
                     is_news = true;
                     metrics.notice(&notice);
