@@ -36,6 +36,10 @@ pub(crate) const REPUBLISH_WITHIN: Duration = Duration::from_secs(30);
 /// shorter than a broker waits for one server (3 s).
 pub(crate) const STORAGE_STUCK_AFTER: Duration = Duration::from_secs(2);
 
+/// How long after a full disk refused operations that peers may have they are tried again: a person who makes room does not notice,
+/// and a full disk is not kept busy.
+pub(crate) const STORAGE_RETRY: Duration = Duration::from_secs(1);
+
 /// Requests waiting for peers, for a session's write, or for a name being stored. Further ones go elsewhere.
 pub(crate) const WAITING_MAX: usize = 1024;
 /// Bytes of the requests that wait: eight of the largest, or a full list of those that people write.

@@ -6,7 +6,7 @@
 //!            <-- Checked {hashes}
 //! Pull {have} -->               when these differ, on connecting, and at once while there is more
 //!            <-- Ops {more}
-//! Push {ops} -->                after a write; what does not fit is pulled
+//! Push {ops} -->                with a write; what does not fit is pulled
 //!            <-- Have           when a batch is on disk or more is shown: what changed
 //! ```
 //!
@@ -16,6 +16,7 @@
 //! Version 2 added `Have`, `shown`, and what a `Hello` says of the sender's history. A server of version 1 reads past the new
 //! fields, is sent no `Have`, and is pulled from only on links that this server opened; its own messages lack the fields, which
 //! then count as empty. Version 3 added `Check`; a server that does not speak it is sent a `Pull` every second.
+//! With version 4 a `Push` no longer says that its operations are on the sender's disk: they are on their way there.
 
 use crate::constants::PEER_MESSAGE_BYTES_MAX;
 use crate::op::Op;
@@ -29,13 +30,15 @@ use serde::{Deserialize, Serialize};
 /// The first byte of each message: how it is encoded.
 const ENCODING: u8 = 1;
 /// The newest version of these messages, which a `Hello` tells.
-pub(crate) const PEER_VERSION: u8 = 3;
+pub(crate) const PEER_VERSION: u8 = 4;
 /// The oldest version that is understood.
 pub(crate) const PEER_VERSION_MIN: u8 = 1;
 /// From this version on a peer reads `Have`, and answers whoever opened the link.
 pub(crate) const PEER_VERSION_HAVE: u8 = 2;
 /// From this version on a peer reads `Check`.
 pub(crate) const PEER_VERSION_CHECK: u8 = 3;
+/// From this version on a peer pushes what it begins to store, not what is on its disk.
+pub(crate) const PEER_VERSION_EARLY_PUSH: u8 = 4;
 
 /// The first message on a link, both ways.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -122,7 +125,7 @@ pub(crate) enum PeerMessage {
         /// Of the check.
         token: u64,
     },
-    /// New operations of the sender's, which are on its disk.
+    /// New operations of the sender's, which are on their way to its disk.
     Push {
         /// Gapless among themselves.
         ops: Vec<Bytes>,

@@ -387,7 +387,7 @@ impl Replica {
     #[must_use]
     pub fn next_tick(&self) -> Option<Duration> {
         let waits = self.waiting.iter().map(|waiting| waiting.deadline);
-        let others = [self.unconfirmed.next_deadline(), self.shown_is_due(), self.peers.next_tick()];
+        let others = [self.unconfirmed.next_deadline(), self.storage_is_due(), self.peers.next_tick()];
         let first = self.first_tick.then_some(self.started);
         waits.chain(others.into_iter().flatten()).chain(first).min()
     }

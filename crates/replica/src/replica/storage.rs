@@ -2,12 +2,12 @@
 //! Nothing here is in the history yet: it is neither shown, nor reported to peers, nor acknowledged. What is shown is stored
 //! along.
 
-use super::replication::Pulled;
+use super::replication::{Pulled, Told};
 use super::requests::Client;
 use super::{Effect, Now, PeerLink, Replica};
 use crate::constants::{
     BATCH_BYTES_MAX, BATCH_OPS_MAX, ENTRY_OVERHEAD_BYTES, SHOWN_STORE_AT_STOP, SHOWN_STORE_INTERVAL,
-    STORAGE_STUCK_AFTER,
+    STORAGE_RETRY, STORAGE_STUCK_AFTER,
 };
 use crate::op::{Op, OpKind};
 use crate::planted::Planted;
@@ -31,6 +31,8 @@ struct Batch {
     requests: Vec<(Client, Arc<Op>)>,
     /// Pulls whose answers are in here or in an earlier batch, and how they end once it is stored.
     pulls: Vec<(PeerLink, Pulled)>,
+    /// Whether peers were sent this server's operations in here, which therefore cannot be taken back.
+    is_pushed: bool,
 }
 
 impl Batch {
@@ -55,12 +57,16 @@ pub(super) struct Storage {
     collecting: Batch,
     /// The highest operation of each writer in either.
     highest: HashMap<Writer, u64>,
+    /// When to try again, while the disk is too full for operations that peers may have already.
+    retry_at: Option<Duration>,
 }
 
 impl Storage {
     /// Whether another operation may be added.
     pub(super) fn has_room(&self) -> bool {
-        self.collecting.ops.len() < BATCH_OPS_MAX && self.collecting.bytes < BATCH_BYTES_MAX
+        self.retry_at.is_none()
+            && self.collecting.ops.len() < BATCH_OPS_MAX
+            && self.collecting.bytes < BATCH_BYTES_MAX
     }
 
     /// Adds an operation from a peer.
@@ -123,6 +129,7 @@ impl Storage {
     /// Hands what has collected to the disk, which must be idle.
     fn store(&mut self, now: Now, shown: Option<VersionVector>, effects: &mut Vec<Effect>) {
         self.since = now.monotonic;
+        self.retry_at = None;
         let next = Batch { number: self.collecting.number + 1, ..Batch::default() };
         let batch = mem::replace(&mut self.collecting, next);
         effects.push(Effect::Store { batch: batch.number, ops: batch.ops.clone(), shown });
@@ -153,10 +160,10 @@ impl Replica {
     }
 
     /// Hands to the disk what has collected and what is shown, unless a batch is being stored. For what is shown alone only once
-    /// in a while: after a crash the peers tell it again.
+    /// in a while: after a crash the peers tell it again. Peers are sent this server's operations at the same moment, so that
+    /// their disks work while this one does.
     pub(super) fn flush(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        let ops = !self.storage.collecting.ops.is_empty();
-        if !self.storage.is_idle() || !(ops || self.shown_is_due().is_some_and(|due| due <= now.monotonic)) {
+        if self.storage_is_due().is_none_or(|due| due > now.monotonic) {
             return;
         }
         let shown = (!self.shown_is_stored).then(|| self.history.shown().clone());
@@ -164,18 +171,36 @@ impl Replica {
             self.shown_is_stored = true;
             self.shown_stored_at = now.monotonic;
         }
+        let own = self.own(&self.storage.collecting.ops);
+        if !own.is_empty() {
+            self.storage.collecting.is_pushed |= self.push(&own, Told::WhenBegun, effects);
+        }
         self.storage.store(now, shown, effects);
     }
 
-    /// When what is shown is to be stored if no operation is; `None` when it is stored, or the disk will say when it is idle.
-    pub(super) fn shown_is_due(&self) -> Option<Duration> {
-        let due = !self.shown_is_stored && self.storage.is_idle();
+    /// Since when or from when on there is something for the disk; `None` while there is nothing, or a batch is being stored: the
+    /// disk says when it is idle.
+    pub(super) fn storage_is_due(&self) -> Option<Duration> {
+        if !self.storage.is_idle() {
+            return None;
+        }
+        if let Some(retry) = self.storage.retry_at {
+            return Some(retry);
+        }
+        if !self.storage.collecting.ops.is_empty() {
+            return Some(Duration::ZERO);
+        }
         // A server that stops may have no other occasion.
         let interval = if self.draining.is_some() { SHOWN_STORE_AT_STOP } else { SHOWN_STORE_INTERVAL };
-        due.then_some(self.shown_stored_at + interval)
+        (!self.shown_is_stored).then_some(self.shown_stored_at + interval)
     }
 
-    /// A batch is on this disk: its own operations are pushed, and wait until they are durable.
+    /// Those of this boot.
+    fn own(&self, ops: &[Arc<Op>]) -> Vec<Arc<Op>> {
+        ops.iter().filter(|op| op.dot.boot == self.settings.boot).cloned().collect()
+    }
+
+    /// A batch is on this disk: its own operations wait until they are durable.
     pub(super) fn on_stored(&mut self, now: Now, number: u64, effects: &mut Vec<Effect>) {
         let Some(batch) = self.storage.take(number) else {
             tracing::warn!(batch = number, "a batch that is not being stored was reported as stored");
@@ -190,14 +215,17 @@ impl Replica {
                 self.news.held.insert(Writer::of(&op.dot));
             }
         }
-        self.counters.ops_appended += batch.requests.len() as u64;
-        self.counters.ops_replicated += (batch.ops.len() - batch.requests.len()) as u64;
-        let own: Vec<Arc<Op>> = batch.requests.iter().map(|(_, op)| Arc::clone(op)).collect();
+        let own = self.own(&batch.ops);
+        self.counters.ops_appended += own.len() as u64;
+        self.counters.ops_replicated += (batch.ops.len() - own.len()) as u64;
+        self.push(&own, Told::WhenStored, effects);
         let deadline = now.monotonic + self.settings.write_deadline;
-        for (client, op) in batch.requests {
-            self.unconfirmed.add(op, client, deadline);
+        for op in own {
+            self.unconfirmed.add(op);
         }
-        self.push(&own, effects);
+        for (client, op) in batch.requests {
+            self.unconfirmed.add_asker(op.dot.seq, client, deadline);
+        }
         for (link, pulled) in batch.pulls {
             self.finish_pull(now, link, pulled, effects);
         }
@@ -205,6 +233,9 @@ impl Replica {
 
     /// The disk is full. What has collected meanwhile follows the lost operations of the same writers, so it goes with them.
     /// Clients are sent elsewhere; what came from peers is pulled again later, so this ends by itself.
+    ///
+    /// But this server's operations that peers may have are what their numbers stand for, for ever: they are kept, and stored when
+    /// there is room. Whether they are durable before that, only the peers know.
     pub(super) fn on_storage_full(&mut self, now: Now, number: u64, effects: &mut Vec<Effect>) {
         let Some(batch) = self.storage.take(number) else {
             tracing::warn!(batch = number, "a batch that is not being stored was reported as refused");
@@ -217,9 +248,20 @@ impl Replica {
         } else {
             self.storage.take_collected()
         };
+        if batch.is_pushed {
+            for op in self.own(&batch.ops) {
+                self.storage.add(op);
+            }
+            self.storage.collecting.is_pushed = true;
+            self.storage.retry_at = Some(now.monotonic + STORAGE_RETRY);
+        }
         for batch in [batch, collected] {
             for (client, _) in batch.requests {
-                self.turn_away(now, client, effects);
+                if batch.is_pushed {
+                    self.answer_unknown(now, client, effects);
+                } else {
+                    self.turn_away(now, client, effects);
+                }
             }
             for (link, _) in batch.pulls {
                 self.finish_pull(now, link, Pulled::Some, effects);

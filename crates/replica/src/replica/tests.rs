@@ -6,6 +6,7 @@ mod cursors;
 mod durable;
 mod interleaving;
 mod members;
+mod pushing;
 mod replicating;
 mod serving;
 
