@@ -23,7 +23,7 @@ pub(crate) const START_WAIT: Duration = Duration::from_secs(5);
 pub(crate) const SUSPECT_AFTER: Duration = Duration::from_secs(3);
 /// What an origin wrote so lately is published again when it starts or is suspected (design, "Publishing").
 pub(crate) const REPUBLISH_AT_START_WITHIN: Duration = Duration::from_secs(10);
-/// What is shown is stored with the next batch, and by itself at most so often.
+/// What is shown is stored at most so often, with a batch of operations or by itself.
 pub(crate) const SHOWN_STORE_INTERVAL: Duration = Duration::from_secs(1);
 /// The same for a server that is about to stop.
 pub(crate) const SHOWN_STORE_AT_STOP: Duration = Duration::from_millis(50);

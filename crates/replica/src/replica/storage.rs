@@ -159,15 +159,16 @@ impl Replica {
         self.history.count(writer).max(self.storage.highest(writer)) + 1
     }
 
-    /// Hands to the disk what has collected and what is shown, unless a batch is being stored. For what is shown alone only once
-    /// in a while: after a crash the peers tell it again. Peers are sent this server's operations at the same moment, so that
+    /// Hands to the disk what has collected, unless a batch is being stored, and what is shown once in a while: after a crash it is
+    /// shown again from what the disks hold. Peers are sent this server's operations at the same moment, so that
     /// their disks work while this one does.
     pub(super) fn flush(&mut self, now: Now, effects: &mut Vec<Effect>) {
         if self.storage_is_due().is_none_or(|due| due > now.monotonic) {
             return;
         }
-        let shown = (!self.shown_is_stored).then(|| self.history.shown().clone());
-        if shown.is_some() {
+        let shown_is_due = self.shown_is_due().is_some_and(|due| due <= now.monotonic);
+        let shown = shown_is_due.then(|| self.history.shown().clone());
+        if shown_is_due {
             self.shown_is_stored = true;
             self.shown_stored_at = now.monotonic;
         }
@@ -190,6 +191,11 @@ impl Replica {
         if !self.storage.collecting.ops.is_empty() {
             return Some(Duration::ZERO);
         }
+        self.shown_is_due()
+    }
+
+    /// When what is shown is to be stored; `None` when it is.
+    fn shown_is_due(&self) -> Option<Duration> {
         // A server that stops may have no other occasion.
         let interval = if self.draining.is_some() { SHOWN_STORE_AT_STOP } else { SHOWN_STORE_INTERVAL };
         (!self.shown_is_stored).then_some(self.shown_stored_at + interval)
