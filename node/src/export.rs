@@ -8,8 +8,8 @@ pub mod serving;
 use crate::storage::Stored;
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use papo_replica::History;
 use papo_replica::export;
+use papo_replica::{History, Restoring};
 use papo_settings::Address;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -120,12 +120,14 @@ fn write_history(history: &History, file: ExportFile, mut out: &mut dyn Write) -
     file.write(history, &mut out).and_then(|()| out.flush()).context("cannot write")
 }
 
-/// What was shown. What is held and was not may still be lost with this disk: nobody has seen it.
+/// What a folder holds, its texts left on the disk until they are written. What is held and was not shown is left out: it may still be
+/// lost with this disk, and nobody has seen it.
 fn read(folder: &Path) -> anyhow::Result<History> {
     let stored = Stored::open(folder)?;
     let shown = stored.shown()?;
-    Ok(stored
-        .operations(|operations| History::from_operations(operations.filter(|op| shown.covers(&op.dot))))??)
+    let mut history = Restoring::new(stored.clone(), 0);
+    stored.headings(|heading| history.add(heading))??;
+    Ok(history.finish(&shown))
 }
 
 /// Under its name only when it is whole: half a file looks like a whole one of a shorter history.

@@ -1,7 +1,7 @@
 //! A live server's side of `papo export --server`: `/export/FILE` on its HTTP port, as many bytes as there are.
 //!
 //! It reads the data folder, as `papo export --data` does, on a thread of its own: the server's task never waits for it, and the
-//! files are the same. One at a time, since each holds a history in memory; who reads too slowly loses its connection.
+//! files are the same. One at a time, since each makes an index of its own; who reads too slowly loses its connection.
 
 use super::ExportFile;
 use anyhow::Context as _;
