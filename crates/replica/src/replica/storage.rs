@@ -12,6 +12,7 @@ use crate::constants::{
 use crate::op::{Op, OpKind};
 use crate::planted::Planted;
 use crate::vector::{VersionVector, Writer};
+use papo_protocol::epoch::Epoch;
 use papo_protocol::{ChannelName, Identity, UserName};
 use std::collections::{HashMap, HashSet};
 use std::mem;
@@ -29,6 +30,8 @@ struct Batch {
     channels: HashSet<ChannelName>,
     /// Clients to answer.
     requests: Vec<(Client, Arc<Op>)>,
+    /// The epoch that is stored along.
+    epoch: Option<Epoch>,
     /// Pulls whose answers are in here or in an earlier batch, and how they end once it is stored.
     pulls: Vec<(PeerLink, Pulled)>,
     /// Whether peers were sent this server's operations in here, which therefore cannot be taken back.
@@ -52,6 +55,8 @@ impl Batch {
 #[derive(Debug, Default)]
 pub(super) struct Storage {
     in_flight: Option<Batch>,
+    /// Whether the disk took nothing of the last one.
+    is_full: bool,
     /// When it went to the disk.
     since: Duration,
     collecting: Batch,
@@ -121,18 +126,30 @@ impl Storage {
         self.in_flight.is_some() && now.monotonic > self.since + STORAGE_STUCK_AFTER
     }
 
+    /// Whether nothing more can be put on the disk at the moment.
+    pub(super) fn takes_nothing(&self, now: Now) -> bool {
+        self.is_full || self.is_stuck(now)
+    }
+
     /// Whether nothing is being stored.
     fn is_idle(&self) -> bool {
         self.in_flight.is_none()
     }
 
     /// Hands what has collected to the disk, which must be idle.
-    fn store(&mut self, now: Now, shown: Option<VersionVector>, effects: &mut Vec<Effect>) {
+    fn store(
+        &mut self,
+        now: Now,
+        shown: Option<VersionVector>,
+        epoch: Option<Epoch>,
+        effects: &mut Vec<Effect>,
+    ) {
         self.since = now.monotonic;
         self.retry_at = None;
         let next = Batch { number: self.collecting.number + 1, ..Batch::default() };
-        let batch = mem::replace(&mut self.collecting, next);
-        effects.push(Effect::Store { batch: batch.number, ops: batch.ops.clone(), shown });
+        let mut batch = mem::replace(&mut self.collecting, next);
+        batch.epoch = epoch;
+        effects.push(Effect::Store { batch: batch.number, ops: batch.ops.clone(), shown, epoch });
         self.in_flight = Some(batch);
     }
 
@@ -159,8 +176,8 @@ impl Replica {
         self.history.count(writer).max(self.storage.highest(writer)) + 1
     }
 
-    /// Hands to the disk what has collected, unless a batch is being stored, and what is shown once in a while: after a crash it is
-    /// shown again from what the disks hold. Peers are sent this server's operations at the same moment, so that
+    /// Hands to the disk what has collected and the epoch, unless a batch is being stored, and what is shown once in a while: after a
+    /// crash it is shown again from what the disks hold. Peers are sent this server's operations at the same moment, so that
     /// their disks work while this one does.
     pub(super) fn flush(&mut self, now: Now, effects: &mut Vec<Effect>) {
         if self.storage_is_due().is_none_or(|due| due > now.monotonic) {
@@ -176,7 +193,8 @@ impl Replica {
         if !own.is_empty() {
             self.storage.collecting.is_pushed |= self.push(&own, Told::WhenBegun, effects);
         }
-        self.storage.store(now, shown, effects);
+        let epoch = self.coordination.to_store().map(|(epoch, _)| epoch);
+        self.storage.store(now, shown, epoch, effects);
     }
 
     /// Since when or from when on there is something for the disk; `None` while there is nothing, or a batch is being stored: the
@@ -191,7 +209,8 @@ impl Replica {
         if !self.storage.collecting.ops.is_empty() {
             return Some(Duration::ZERO);
         }
-        self.shown_is_due()
+        let epoch = self.coordination.to_store().map(|(_, due)| due);
+        [self.shown_is_due(), epoch].into_iter().flatten().min()
     }
 
     /// When what is shown is to be stored; `None` when it is.
@@ -213,6 +232,8 @@ impl Replica {
             return;
         };
         self.counters.batches_stored += 1;
+        self.storage.is_full = false;
+        self.note_epoch_stored(now, batch.epoch);
         for op in &batch.ops {
             if let Err(error) = self.history.hold(op) {
                 tracing::error!(%error, "a stored operation does not follow those held");
@@ -248,6 +269,8 @@ impl Replica {
             return;
         };
         self.counters.batches_refused += 1;
+        self.storage.is_full = true;
+        self.note_epoch_refused(now);
         self.shown_is_stored = false;
         let collected = if self.plant.has(Planted::RefusedBatchFollowed) {
             Batch::default()

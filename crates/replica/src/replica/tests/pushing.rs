@@ -57,6 +57,7 @@ fn an_older_peer_is_told_of_a_write_once_it_is_on_disk() {
             cluster_id: "default/papo".to_owned(),
             boot: Boot(7),
             history: Some(Default::default()),
+            epoch: Default::default(),
         });
         world.input(0, Input::PeerMessage { link: PLAYED, bytes: hello.encode() });
         world.run();
