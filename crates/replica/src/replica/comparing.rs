@@ -53,7 +53,7 @@ impl Replica {
     ) {
         let is_same = self.compare(link, hashes);
         let Some(peer) = self.peers.links.get_mut(&link) else { return };
-        if peer.asking.take_if(|asking| asking.token == token).is_some() {
+        if peer.is_answered_by(token) {
             self.finish_pull(now, link, if is_same { Pulled::All } else { Pulled::More }, effects);
         }
     }

@@ -389,7 +389,7 @@ impl Replica {
         let taken = self.take_over(ops);
         let Some(peer) = self.peers.links.get_mut(&link) else { return };
         // An answer that came too late belongs to no pull; its operations were welcome.
-        if peer.asking.take_if(|asking| asking.token == token).is_none() {
+        if !peer.is_answered_by(token) {
             return;
         }
         // Without progress, asking for more would give the same again; the next regular pull is soon enough.
@@ -418,9 +418,9 @@ impl Replica {
         }
         peer.finished = peer.begun;
         let again = mem::take(&mut peer.again);
-        let name = peer.name().cloned();
+        let (name, asked) = (peer.name().cloned(), peer.asked);
         if let Some(name) = name.filter(|_| pulled == Pulled::All) {
-            self.note_covered(now, name);
+            self.note_covered(asked, name);
         }
         if again {
             self.request_round(now, link, effects);
@@ -506,6 +506,12 @@ impl Replica {
             }
             let next = self.next_seq(&writer);
             if op.dot.seq > next || !self.storage.has_room() {
+                taken.gap = true;
+                continue;
+            }
+            if op.dot.seq == next && op.lamport <= self.last_lamport(&writer) {
+                self.counters.peer_messages_ignored += 1;
+                tracing::warn!(dot = ?op.dot, "ignored an operation that does not stand after its writer's last one");
                 taken.gap = true;
                 continue;
             }

@@ -13,7 +13,7 @@ use crate::op::{Op, OpKind};
 use crate::planted::Planted;
 use crate::vector::{VersionVector, Writer};
 use papo_protocol::epoch::Epoch;
-use papo_protocol::{ChannelName, Identity, UserName};
+use papo_protocol::{ChannelName, Identity, Lamport, UserName};
 use std::collections::{HashMap, HashSet};
 use std::mem;
 use std::sync::Arc;
@@ -60,8 +60,8 @@ pub(super) struct Storage {
     /// When it went to the disk.
     since: Duration,
     collecting: Batch,
-    /// The highest operation of each writer in either.
-    highest: HashMap<Writer, u64>,
+    /// The last operation of each writer in either.
+    last: HashMap<Writer, (u64, Lamport)>,
     /// When to try again, while the disk is too full for operations that peers may have already.
     retry_at: Option<Duration>,
 }
@@ -76,7 +76,7 @@ impl Storage {
 
     /// Adds an operation from a peer.
     pub(super) fn add(&mut self, op: Arc<Op>) {
-        self.highest.insert(Writer::of(&op.dot), op.dot.seq);
+        self.last.insert(Writer::of(&op.dot), (op.dot.seq, op.lamport));
         self.collecting.add(op);
     }
 
@@ -86,9 +86,9 @@ impl Storage {
         self.add(op);
     }
 
-    /// The highest operation of `writer` on its way, 0 without one.
-    pub(super) fn highest(&self, writer: &Writer) -> u64 {
-        self.highest.get(writer).copied().unwrap_or(0)
+    /// Number and Lamport value of the last operation of `writer` on its way, 0 without one.
+    fn last(&self, writer: &Writer) -> (u64, Lamport) {
+        self.last.get(writer).copied().unwrap_or_default()
     }
 
     fn any(&self, holds: impl Fn(&Batch) -> bool) -> bool {
@@ -157,14 +157,14 @@ impl Storage {
     fn take(&mut self, number: u64) -> Option<Batch> {
         let batch = self.in_flight.take_if(|batch| batch.number == number)?;
         if self.collecting.ops.is_empty() {
-            self.highest.clear();
+            self.last.clear();
         }
         Some(batch)
     }
 
     /// Takes what has collected.
     fn take_collected(&mut self) -> Batch {
-        self.highest.clear();
+        self.last.clear();
         let next = Batch { number: self.collecting.number + 1, ..Batch::default() };
         mem::replace(&mut self.collecting, next)
     }
@@ -173,7 +173,14 @@ impl Storage {
 impl Replica {
     /// The number of the next operation of `writer`, after those held and those on their way.
     pub(super) fn next_seq(&self, writer: &Writer) -> u64 {
-        self.history.count(writer).max(self.storage.highest(writer)) + 1
+        let (last, _) = self.storage.last(writer);
+        self.history.count(writer).max(last) + 1
+    }
+
+    /// The Lamport value of the last operation of `writer` that is held or on its way.
+    pub(super) fn last_lamport(&self, writer: &Writer) -> Lamport {
+        let (_, last) = self.storage.last(writer);
+        self.history.last_lamport(writer).max(last)
     }
 
     /// Hands to the disk what has collected and the epoch, unless a batch is being stored, and what is shown once in a while: after a
