@@ -5,8 +5,8 @@ mod links;
 
 pub use links::{EndpointMetrics, EndpointsMetrics};
 
-use papo_exchange::{Dispatch, Routing};
-use papo_replica::Replica;
+use papo_exchange::{Dispatch, Now, Routing};
+use papo_replica::{ElectionOutcome, Notice, Replica};
 use papo_zmtp::{Posted, SendError, SendOutcome};
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 use std::time::Duration;
@@ -18,6 +18,10 @@ pub const METRICS_INTERVAL: Duration = Duration::from_secs(1);
 /// some; 3 and 10 are a server's and a broker's deadline as they are set by default.
 const REQUEST_SECONDS: [f64; 15] =
     [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 3.0, 10.0];
+
+/// The same for elections: at best an answer of the reference service and an fsync; after a failure, until the dead holder no longer
+/// counts; at worst several claims in vain.
+const ELECTION_SECONDS: [f64; 8] = [0.01, 0.05, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
 type Result<T> = std::result::Result<T, prometheus::Error>;
 
@@ -39,8 +43,23 @@ fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Res
     Ok(counters)
 }
 
+/// By outcome, all of which are there from the start: what has never happened is 0.
+fn elections(registry: &Registry) -> Result<IntCounterVec> {
+    let name = "papo_server_elections_total";
+    let elections =
+        counters(registry, name, "Elections that this server held, by how they ended", &["outcome"])?;
+    for outcome in ElectionOutcome::ALL {
+        elections.with_label_values(&[outcome.as_str()]);
+    }
+    Ok(elections)
+}
+
 fn request_seconds(registry: &Registry, name: &str, help: &str) -> Result<Histogram> {
-    let histogram = Histogram::with_opts(HistogramOpts::new(name, help).buckets(REQUEST_SECONDS.to_vec()))?;
+    histogram(registry, name, help, &REQUEST_SECONDS)
+}
+
+fn histogram(registry: &Registry, name: &str, help: &str, bounds: &[f64]) -> Result<Histogram> {
+    let histogram = Histogram::with_opts(HistogramOpts::new(name, help).buckets(bounds.to_vec()))?;
     registry.register(Box::new(histogram.clone()))?;
     Ok(histogram)
 }
@@ -210,6 +229,10 @@ pub struct ServerMetrics {
     lamport: IntGauge,
     generation: IntGauge,
     diverged: IntGauge,
+    epoch: IntGauge,
+    is_coordinator: IntGauge,
+    elections: IntCounterVec,
+    election_seconds: Histogram,
 }
 
 impl ServerMetrics {
@@ -254,6 +277,19 @@ impl ServerMetrics {
                 "papo_server_peers_diverged",
                 "Servers that show other operations than this one under the same numbers",
             )?,
+            epoch: gauge(registry, "papo_server_epoch", "Number of the epoch that is obeyed")?,
+            is_coordinator: gauge(
+                registry,
+                "papo_server_is_coordinator",
+                "1 on the coordinator, 0 elsewhere",
+            )?,
+            elections: elections(registry)?,
+            election_seconds: histogram(
+                registry,
+                "papo_server_election_duration_seconds",
+                "Time from a server's first question to the end of its election, whoever won",
+                &ELECTION_SECONDS,
+            )?,
         })
     }
 
@@ -275,6 +311,17 @@ impl ServerMetrics {
         self.lamport.set(i64::try_from(replica.lamport().get()).unwrap_or(i64::MAX));
         self.generation.set(i64::try_from(replica.membership().generation).unwrap_or(i64::MAX));
         self.diverged.set(size(replica.diverged().count()));
+        let leadership = replica.leadership();
+        self.epoch.set(i64::try_from(leadership.epoch.number).unwrap_or(i64::MAX));
+        self.is_coordinator.set(i64::from(leadership.role == papo_replica::Role::Leading));
+    }
+
+    /// Something happened.
+    pub fn notice(&self, notice: &Notice) {
+        if let Notice::ElectionEnded { outcome, took } = notice {
+            self.elections.with_label_values(&[outcome.as_str()]).inc();
+            self.election_seconds.observe(took.as_secs_f64());
+        }
     }
 }
 
@@ -325,8 +372,9 @@ pub struct ReferenceMetrics {
     pub clients: EndpointMetrics,
     /// Requests answered.
     pub requests: IntCounter,
-    /// Servers listed.
-    pub servers: IntGauge,
+    servers: IntGauge,
+    epoch: IntGauge,
+    events: IntCounterVec,
 }
 
 impl ReferenceMetrics {
@@ -336,6 +384,22 @@ impl ReferenceMetrics {
             clients: EndpointsMetrics::register(registry)?.endpoint("clients"),
             requests: counter(registry, "papo_ref_requests_total", "Requests answered")?,
             servers: gauge(registry, "papo_ref_servers", "Servers with a heartbeat within the expiry")?,
+            epoch: gauge(registry, "papo_ref_epoch", "Number of the highest epoch granted")?,
+            events: counters(
+                registry,
+                "papo_ref_events_total",
+                "What happened to names and epochs",
+                &["event"],
+            )?,
         })
+    }
+
+    /// Takes over the mind's counts.
+    pub fn update(&self, registry: &papo_exchange::Registry, now: Now) {
+        for (event, count) in registry.counters().each() {
+            advance(&self.events.with_label_values(&[event]), count);
+        }
+        self.servers.set(size(registry.listed(now)));
+        self.epoch.set(i64::try_from(registry.epoch().number).unwrap_or(i64::MAX));
     }
 }

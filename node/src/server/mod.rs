@@ -31,7 +31,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-/// How long a stopping server answers what it has begun, and waits for its peers to hold what it holds.
+/// How long a stopping server answers what it has begun, waits for its peers to hold what it holds, and for another to lead.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
 
 /// How soon to look again whether a broker has read its replies.
@@ -146,8 +146,7 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
             }
             Some(event) = reference_events.next() => {
                 metrics.reference.observe(&event);
-                reference.on_event(event, replica.lamport());
-                None
+                reference.on_event(event, now(), replica.lamport()).map(Input::Reference)
             }
             () = tokio::time::sleep(wait) => { replica.tick(now(), &mut effects); None }
             Ok(()) = members.membership.changed() => {
@@ -155,7 +154,7 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
             }
             _ = beat.tick() => { requests.beat(); None }
             _ = second.tick() => {
-                reference.on_second(replica.lamport());
+                reference.on_second(now(), replica.lamport());
                 metrics.update(&replica, requests.in_flight());
                 owner.set_status(status(&name, &context, &replica, &reference, &peers, &requests, &publisher));
                 None
@@ -188,8 +187,11 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
                 Effect::Elsewhere { id } => requests.elsewhere(id),
                 Effect::Unknown { id } => requests.unknown(id),
                 Effect::ToPeer { link, bytes } => peers.send(link, bytes),
-                Effect::AskReference(call) => reference.ask(&call, replica.lamport()),
-                Effect::Notice(notice) => notices::log(&notice),
+                Effect::AskReference(call) => reference.ask(call, now(), replica.lamport()),
+                Effect::Notice(notice) => {
+                    metrics.notice(&notice);
+                    notices::log(&notice);
+                }
             }
         }
         // Publications first: whoever has a reply may rely on it that the others hear of it, also when this server dies now.
@@ -204,7 +206,7 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
         // restarted, which would not help, but one to be spared.
         let able = replica.has_caught_up() && !storage.is_stuck();
         owner.set_ready(drain_until.is_none() && connected && able);
-        let done = || requests.in_flight() == 0 && replica.is_held_by_peers();
+        let done = || requests.in_flight() == 0 && replica.is_held_by_peers() && replica.has_left_office();
         if drain_until.is_some_and(|until| done() || now().monotonic > until) {
             break;
         }
@@ -260,6 +262,9 @@ fn status(
         "generation": replica.membership().generation,
         "standing": replica.standing().as_str(),
         "released": replica.is_released(),
+        "coordinator": replica.leadership().coordinator,
+        "epoch": replica.leadership().epoch.to_string(),
+        "role": replica.leadership().role.as_str(),
         "diverged": replica.diverged().collect::<Vec<_>>(),
         "vector": history.vector().iter().map(|(writer, seq)| serde_json::json!({
             "server": writer.origin,

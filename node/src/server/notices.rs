@@ -1,5 +1,6 @@
 //! What the mind says it did, as log lines.
 
+use papo_protocol::ServerName;
 use papo_replica::Notice;
 
 /// Logs one.
@@ -8,11 +9,14 @@ pub fn log(notice: &Notice) {
         Notice::CoordinatorSuspected { coordinator, epoch } => {
             tracing::warn!(%coordinator, %epoch, "the coordinator is not heard any more");
         }
-        Notice::ElectionBegun { asked } => tracing::info!(?asked, "election begun"),
+        Notice::ElectionBegun { asked } => {
+            let asked = asked.iter().map(ServerName::as_str).collect::<Vec<_>>().join(" ");
+            tracing::info!(asked, "election begun");
+        }
         Notice::ElectionTakenOver { by } => tracing::info!(%by, "a better server takes the election over"),
         Notice::NobodyAnswered => tracing::info!("nobody better answered: claiming an epoch"),
         Notice::ClaimRefused { epoch, holder, why } => {
-            let holder = holder.as_ref().map(papo_protocol::ServerName::as_str);
+            let holder = holder.as_ref().map(ServerName::as_str);
             tracing::info!(%epoch, holder, why = why.as_str(), "no epoch granted");
         }
         Notice::ElectionEnded { outcome, took } => {
@@ -24,7 +28,7 @@ pub fn log(notice: &Notice) {
             tracing::info!(epoch = %own, %by, "this server is the coordinator no longer");
         }
         Notice::HandsOver { to } => {
-            let to = to.as_ref().map(papo_protocol::ServerName::as_str);
+            let to = to.as_ref().map(ServerName::as_str);
             tracing::info!(to, "handing over the coordination");
         }
         Notice::HandOverFailed { to } => tracing::warn!(%to, "the coordination was not taken over"),
