@@ -40,6 +40,21 @@ pub(crate) const STORAGE_STUCK_AFTER: Duration = Duration::from_secs(2);
 /// and a full disk is not kept busy.
 pub(crate) const STORAGE_RETRY: Duration = Duration::from_secs(1);
 
+/// Calendars within so much of the median count (Gusella and Zatti's interval; design, "Timekeeping"). Wide enough for machines whose
+/// calendars nobody looks after, and narrow beside what a wrong time zone or a dead battery makes of one.
+pub(crate) const READING_BOUND: Duration = Duration::from_secs(10);
+/// With fewer readings a correction over [`READING_BOUND`] is not believed (design, "Timekeeping").
+pub(crate) const READINGS_TO_TRUST: usize = 3;
+/// Rounds begin no closer together (design, "Timekeeping").
+pub(crate) const ROUND_INTERVAL_MIN: Duration = Duration::from_secs(1);
+/// A round ends after this, whoever has not answered: before the next may begin.
+pub(crate) const ROUND_TIME_MAX: Duration = Duration::from_millis(900);
+/// The quickest of so many probes counts: most of what delays one, a busy processor, does not delay all.
+pub(crate) const PROBES_A_ROUND: u8 = 4;
+/// A probe that took longer says too little: half of it is the error. More than any link takes whose ends share a cluster.
+pub(crate) const PROBE_TIME_MAX: Duration = Duration::from_millis(200);
+/// A calendar that went so far astray from the monotonic clock was set, or the machine slept. NTP slews without that.
+pub(crate) const CALENDAR_JUMP: Duration = Duration::from_secs(1);
 /// The coordinator says to every server that it leads this often: what a server's beat to a broker is (design, "Broker").
 pub(crate) const LEAD_INTERVAL: Duration = Duration::from_millis(500);
 /// Who has not heard the coordinator for so long suspects it: three beats.
@@ -120,6 +135,8 @@ pub(crate) const REPLY_ENTRIES_BYTES_MAX: usize = papo_protocol::reply::REPLY_BY
 pub(crate) const ENTRY_OVERHEAD_BYTES: usize = 256;
 
 const _: () = assert!(2 * (CURSOR_BYTES_MAX / 3 * 4) < PAGE_RESERVE_BYTES);
+const _: () = assert!(ROUND_TIME_MAX.as_millis() < ROUND_INTERVAL_MIN.as_millis());
+const _: () = assert!(PROBE_TIME_MAX.as_millis() * (PROBES_A_ROUND as u128) < ROUND_TIME_MAX.as_millis());
 const _: () = assert!(OPS_BYTES_MAX + REQUEST_BYTES_MAX < PEER_MESSAGE_BYTES_MAX);
 const _: () = assert!(ABSENCE_WAIT.as_millis() < PULL_INTERVAL.as_millis());
 const _: () = assert!(REQUEST_BYTES_MAX < BATCH_BYTES_MAX);

@@ -26,6 +26,7 @@ mod planted;
 pub mod replica;
 mod session;
 pub mod state;
+pub mod timekeeping;
 pub mod vector;
 
 pub use archive::{Archive, MemoryArchive};
@@ -43,4 +44,5 @@ pub use replica::{
     ReplicaSettings, RequestId, Stored,
 };
 pub use state::State;
+pub use timekeeping::{ClockSync, KeptClock, Moment, Offset, RoundOutcome, RoundReport};
 pub use vector::{VersionVector, Writer};

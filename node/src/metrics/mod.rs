@@ -1,8 +1,10 @@
 //! Prometheus metrics of every role (docs/metrics.md). The minds count in plain numbers; here they get names. No user, channel or
 //! address is ever a label.
 
+mod clock;
 mod links;
 
+use clock::ClockMetrics;
 pub use links::{EndpointMetrics, EndpointsMetrics};
 
 use papo_exchange::{Dispatch, Now, Routing};
@@ -227,6 +229,7 @@ pub struct ServerMetrics {
     operations: IntGauge,
     in_flight: IntGauge,
     lamport: IntGauge,
+    clock: ClockMetrics,
     generation: IntGauge,
     diverged: IntGauge,
     epoch: IntGauge,
@@ -267,6 +270,7 @@ impl ServerMetrics {
             operations: gauge(registry, "papo_server_operations", "Operations held")?,
             in_flight: gauge(registry, "papo_server_in_flight", "Requests without an answer")?,
             lamport: gauge(registry, "papo_server_lamport", "Value of the Lamport clock")?,
+            clock: ClockMetrics::register(registry)?,
             generation: gauge(
                 registry,
                 "papo_server_membership_generation",
@@ -309,6 +313,7 @@ impl ServerMetrics {
         self.operations.set(size(replica.history().len()));
         self.in_flight.set(size(in_flight));
         self.lamport.set(i64::try_from(replica.lamport().get()).unwrap_or(i64::MAX));
+        self.clock.update(replica);
         self.generation.set(i64::try_from(replica.membership().generation).unwrap_or(i64::MAX));
         self.diverged.set(size(replica.diverged().count()));
         let leadership = replica.leadership();

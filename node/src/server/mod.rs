@@ -14,12 +14,12 @@ use crate::export;
 use crate::http::{self, SurfaceOwner};
 use crate::metrics::{METRICS_INTERVAL, ServerMetrics};
 use crate::role::{self, Context, now};
-use crate::storage::{Along, Opened, Outcome, Storage};
+use crate::storage::{Along, Ceilings, Opened, Outcome, Storage};
 use crate::targets;
 use anyhow::Context as _;
 pub use members::PeerSource;
 use papo_protocol::ServerName;
-use papo_replica::{Effect, Input, Replica, ReplicaSettings, Restoring};
+use papo_replica::{Effect, Input, Moment, Replica, ReplicaSettings, Restoring};
 use papo_settings::Address;
 use papo_zmtp::{Endpoint, SocketType};
 use peers::Peers;
@@ -170,7 +170,7 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
         if let Some(input) = input {
             replica.handle(now(), input, &mut effects);
         }
-        storage.cover(replica.lamport()).await;
+        storage.cover(Ceilings { lamport: replica.lamport(), clock: replica.kept_clock() }).await;
         for effect in effects.drain(..) {
             match effect {
                 Effect::Store { batch, ops, shown, epoch } => {
@@ -220,6 +220,7 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
     for endpoint in [&mut direct, &mut brokers, &mut proxies] {
         while endpoint.next().await.is_some() {}
     }
+    storage.settle(replica.kept_clock());
     Ok(())
 }
 
@@ -271,10 +272,39 @@ fn status(
             "boot": format!("{:016x}", writer.boot.0),
             "seq": seq,
         })).collect::<Vec<_>>(),
+        "clock": clock(replica),
         "digest": history.shown().digest(),
         "peers": peers.connected(),
         "brokers": requests.brokers(),
         "proxies": publisher.connected(),
         "inFlight": requests.in_flight(),
+    })
+}
+
+/// The clock, in microseconds.
+fn clock(replica: &Replica) -> serde_json::Value {
+    let (monotonic, calendar) = role::clocks();
+    let clock = replica.clock(monotonic);
+    let adjusted = clock.adjusted.map(|(error, ago)| {
+        serde_json::json!({"errorMicros": error.get().as_micros(), "secondsAgo": ago.as_secs()})
+    });
+    let last_round = replica.timekeeping().last_round().map(|round| {
+        let readings =
+            round.readings.iter().map(|(name, calendar)| (name.to_string(), calendar.micros().into()));
+        let adjustments = round.adjustments.iter().map(|(name, by)| (name.to_string(), by.micros().into()));
+        serde_json::json!({
+            "outcome": round.outcome.as_str(),
+            "readingsMicros": serde_json::Map::from_iter(readings),
+            "meanMicros": round.mean.map(Moment::micros),
+            "adjustmentsMicros": serde_json::Map::from_iter(adjustments),
+        })
+    });
+    serde_json::json!({
+        "timeMicros": clock.time.micros(),
+        // Of this machine's calendar, to the microsecond.
+        "offsetMicros": clock.time.micros().saturating_sub(calendar),
+        "aheadMicros": clock.ahead.micros(),
+        "adjusted": adjusted,
+        "lastRound": last_round,
     })
 }

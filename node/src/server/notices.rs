@@ -1,7 +1,7 @@
 //! What the mind says it did, as log lines.
 
 use papo_protocol::ServerName;
-use papo_replica::Notice;
+use papo_replica::{Notice, RoundOutcome};
 
 /// Logs one.
 pub fn log(notice: &Notice) {
@@ -32,5 +32,21 @@ pub fn log(notice: &Notice) {
             tracing::info!(to, "handing over the coordination");
         }
         Notice::HandOverFailed { to } => tracing::warn!(%to, "the coordination was not taken over"),
+        Notice::RoundHeld(round) => {
+            let (outcome, adjustments) = (round.outcome.as_str(), &round.adjustments);
+            match round.outcome {
+                RoundOutcome::Adjusted => tracing::debug!(?adjustments, "the servers agree on the time"),
+                RoundOutcome::Withheld => tracing::warn!(
+                    outcome,
+                    readings = ?round.readings,
+                    "a server's time is far off, and too few servers answered to tell whose is wrong: it was left as it is"
+                ),
+                RoundOutcome::Disagreed | RoundOutcome::Abandoned => tracing::warn!(
+                    outcome,
+                    readings = ?round.readings,
+                    "the servers' calendars differ so much that most agree on nothing: their times were left as they are"
+                ),
+            }
+        }
     }
 }

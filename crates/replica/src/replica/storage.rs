@@ -249,6 +249,7 @@ impl Replica {
                 self.news.held.insert(Writer::of(&op.dot));
             }
         }
+        self.timekeeping.note_operations(batch.ops.len());
         let own = self.own(&batch.ops);
         self.counters.ops_appended += own.len() as u64;
         self.counters.ops_replicated += (batch.ops.len() - own.len()) as u64;

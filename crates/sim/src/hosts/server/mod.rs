@@ -16,8 +16,8 @@ use papo_protocol::reply::Compat;
 use papo_protocol::worker_link::{FromWorker, ToWorker};
 use papo_protocol::{Boot, Identity, RequestKey, ServerName};
 use papo_replica::{
-    Durability, Effect, ElectionOrder, ElectionSettings, History, Input, LoginPolicy, MemoryArchive, Op,
-    Origin, PeerLink, Replica, ReplicaSettings, RequestId, Stored, VersionVector,
+    ClockSync, Durability, Effect, ElectionOrder, ElectionSettings, History, Input, LoginPolicy,
+    MemoryArchive, Op, Origin, PeerLink, Replica, ReplicaSettings, RequestId, Stored, VersionVector,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -171,6 +171,7 @@ impl Server {
             limits: LIMITS,
             cluster_id: "default/papo".to_owned(),
             election: ElectionSettings { order: ElectionOrder::Highest, hand_over: Duration::from_secs(60) },
+            clock_sync: ClockSync { every_operations: 10, every: Duration::from_secs(30) },
         };
         let Some(volume) = shared.volumes.get(self.node.number) else { return };
         let mut ops = volume.ops();
