@@ -3,6 +3,7 @@
 //! A write: client or broker link -> [`Replica`] -> storage thread (fsync) -> [`Replica`] -> PUB links, then the reply. One task
 //! owns everything; it moves bytes, time and outcomes, and must not know what an operation means.
 
+mod chronicle;
 mod members;
 mod notices;
 mod peers;
@@ -17,7 +18,9 @@ use crate::role::{self, Context, now};
 use crate::storage::{Along, Ceilings, Opened, Outcome, Storage};
 use crate::targets;
 use anyhow::Context as _;
+use chronicle::Chronicle;
 pub use members::PeerSource;
+use notices::Notices;
 use papo_protocol::ServerName;
 use papo_replica::{Effect, Input, Moment, Replica, ReplicaSettings, Restoring};
 use papo_settings::Address;
@@ -106,6 +109,8 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
     tracing::info!(server = %name, listen = ?options.listen, peers = ?options.peer_listen, "server listens");
 
     let mut effects = Vec::new();
+    let mut notices = Notices::new(name.clone());
+    let mut chronicle = Chronicle::new(name.clone());
     let mut second = tokio::time::interval(METRICS_INTERVAL);
     let mut beat = tokio::time::interval(papo_exchange::constants::WORKER_BEAT_INTERVAL);
     let mut drain_until = None;
@@ -119,8 +124,14 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
         let wait = if has_room { due } else { due.min(ROOM_POLL) };
         let input = tokio::select! {
             outcome = outcomes.recv() => match outcome {
-                Some(Outcome::Stored(batch)) => Some(Input::Stored { batch }),
-                Some(Outcome::Full(batch)) => Some(Input::StorageFull { batch }),
+                Some(Outcome::Stored(batch)) => {
+                    chronicle.on_stored(batch, &replica);
+                    Some(Input::Stored { batch })
+                }
+                Some(Outcome::Full(batch)) => {
+                    chronicle.on_refused(batch);
+                    Some(Input::StorageFull { batch })
+                }
                 None => anyhow::bail!("the storage thread is gone: nothing can be acknowledged any more"),
             },
             Some(event) = direct.next() => {
@@ -179,6 +190,7 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
         for effect in effects.drain(..) {
             match effect {
                 Effect::Store { batch, ops, shown, epoch } => {
+                    chronicle.on_store(batch, &ops, &replica);
                     storage.store(batch, ops, Along { shown, epoch })
                 }
                 Effect::Publish { topic, body, meta } => {
@@ -195,10 +207,11 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
                 Effect::AskReference(call) => reference.ask(call, now(), replica.lamport()),
                 Effect::Notice(notice) => {
                     metrics.notice(&notice);
-                    notices::log(&notice);
+                    notices.tell(&notice);
                 }
             }
         }
+        chronicle.on_turn(&replica);
         // Publications first: whoever has a reply may rely on it that the others hear of it, also when this server dies now.
         publisher.flush();
         requests.flush();
