@@ -4,6 +4,8 @@ use std::time::Duration;
 
 /// A pull goes to every peer this often (design, "History": anti-entropy every second).
 pub(crate) const PULL_INTERVAL: Duration = Duration::from_secs(1);
+/// A peer that had the same so lately is not asked, unless something changed here: so an idle cluster says half as much.
+pub(crate) const CHECK_WHEN_EQUAL: Duration = Duration::from_millis(1900);
 /// A server is in sync if it had all that a majority had so lately: a few of the exchanges that come every second.
 pub(crate) const IN_SYNC_WITHIN: Duration = Duration::from_secs(5);
 /// A pull without an answer is asked again after this: the answer was lost in a full queue, or the peer is stuck.
@@ -69,18 +71,18 @@ pub(crate) const JITTER_OF_BOOT: Duration = Duration::from_millis(50);
 pub(crate) const ANSWER_WAIT: Duration = Duration::from_millis(500);
 /// How long one that was answered waits for a coordinator, or for the next answer (design, "Coordination").
 pub(crate) const LEAD_WAIT: Duration = Duration::from_secs(2);
-/// A claim that is not granted is made again after this. A holder that died counts for 2 s.
-pub(crate) const CLAIM_AGAIN: Duration = Duration::from_secs(1);
-/// Claims in one election: the first, one for which the claimant knew too low an epoch, and three more.
-pub(crate) const CLAIMS_MAX: u32 = 5;
+/// A claim that is not granted is made again after this: a dead holder counts for two seconds, and nobody leads any longer than that.
+pub(crate) const CLAIM_AGAIN: Duration = Duration::from_millis(500);
+/// Claims in one election: for three and a half seconds, and one for which the claimant knew too low an epoch.
+pub(crate) const CLAIMS_MAX: u32 = 9;
 /// An epoch that is granted is on the disk within this, or the claimant gives up: somebody else may have it then.
 pub(crate) const ADOPT_WAIT: Duration = Duration::from_secs(3);
 /// After an election that came to nothing the next one is held so much later: at most two a minute while nothing changes.
 pub(crate) const ELECTION_AGAIN: Duration = Duration::from_secs(30);
 /// The coordinator reports to the reference service this often (design, "Ref").
 pub(crate) const REPORT_INTERVAL: Duration = Duration::from_secs(1);
-/// Who was heard so lately is reached: what a server says every second may be late by as much.
-pub(crate) const REACHED_WITHIN: Duration = Duration::from_secs(2);
+/// Who was heard so lately is reached: what a server says at least every two seconds may be late by one.
+pub(crate) const REACHED_WITHIN: Duration = Duration::from_secs(3);
 /// Whom the reference service answered so lately may claim (design, "Coordination").
 pub(crate) const REFERENCE_WITHIN: Duration = Duration::from_secs(2);
 /// How long the coordinator waits for a server to accept its office.
@@ -138,6 +140,12 @@ const _: () = assert!(2 * (CURSOR_BYTES_MAX / 3 * 4) < PAGE_RESERVE_BYTES);
 const _: () = assert!(ROUND_TIME_MAX.as_millis() < ROUND_INTERVAL_MIN.as_millis());
 const _: () = assert!(PROBE_TIME_MAX.as_millis() * (PROBES_A_ROUND as u128) < ROUND_TIME_MAX.as_millis());
 const _: () = assert!(OPS_BYTES_MAX + REQUEST_BYTES_MAX < PEER_MESSAGE_BYTES_MAX);
+const _: () = assert!(
+    PULL_INTERVAL.as_millis() < CHECK_WHEN_EQUAL.as_millis()
+        && CHECK_WHEN_EQUAL.as_millis() < 2 * PULL_INTERVAL.as_millis()
+);
+// Equal peers speak at every second tick, and are reached.
+const _: () = assert!(2 * PULL_INTERVAL.as_millis() < REACHED_WITHIN.as_millis());
 const _: () = assert!(ABSENCE_WAIT.as_millis() < PULL_INTERVAL.as_millis());
 const _: () = assert!(REQUEST_BYTES_MAX < BATCH_BYTES_MAX);
 const _: () = assert!(REQUEST_BYTES_MAX <= WAITING_BYTES_MAX);
@@ -145,6 +153,6 @@ const _: () = assert!(LEAD_INTERVAL.as_millis() < LISTEN_AFTER_PAUSE.as_millis()
 const _: () = assert!(2 * LEAD_INTERVAL.as_millis() < SUSPECT_COORDINATOR_AFTER.as_millis());
 // An answer comes with every claim, so that nobody overtakes a better server that goes on claiming.
 const _: () = assert!(CLAIM_AGAIN.as_millis() + ANSWER_WAIT.as_millis() < LEAD_WAIT.as_millis());
-// A dead holder no longer counts when the last claim is made.
+// A dead holder no longer counts when the last claim is made, nor one that is cut off from the others.
 const _: () = assert!((CLAIMS_MAX as u128 - 2) * CLAIM_AGAIN.as_millis() > REACHED_WITHIN.as_millis());
 const _: () = assert!(CLAIM_AGAIN.as_millis() + RESIGN_WAIT.as_millis() < HAND_OVER_WAIT.as_millis());

@@ -29,6 +29,7 @@ use peers::Peers;
 use publisher::Publisher;
 use reference_link::ReferenceLink;
 use requests::Requests;
+use std::mem;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -114,6 +115,8 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
     let mut second = tokio::time::interval(METRICS_INTERVAL);
     let mut beat = tokio::time::interval(papo_exchange::constants::WORKER_BEAT_INTERVAL);
     let mut drain_until = None;
+    // What is shown to others is not what it was.
+    let mut is_news = true;
     loop {
         let due = role::until(replica.next_tick());
         if due.is_zero() {
@@ -171,8 +174,7 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
             _ = beat.tick() => { requests.beat(); None }
             _ = second.tick() => {
                 reference.on_second(now(), replica.lamport());
-                metrics.update(&replica, requests.in_flight());
-                owner.set_status(status(&name, &context, &replica, &reference, &peers, &requests, &publisher));
+                is_news = true;
                 None
             }
             () = context.stop.cancelled(), if drain_until.is_none() => {
@@ -206,6 +208,7 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
                 Effect::ToPeer { link, bytes } => peers.send(link, bytes),
                 Effect::AskReference(call) => reference.ask(call, now(), replica.lamport()),
                 Effect::Notice(notice) => {
+                    is_news = true;
                     metrics.notice(&notice);
                     notices.tell(&notice);
                 }
@@ -216,6 +219,10 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
         publisher.flush();
         requests.flush();
         peers.flush();
+        if mem::take(&mut is_news) {
+            metrics.update(&replica, requests.in_flight());
+            owner.set_status(status(&name, &context, &replica, &reference, &peers, &requests, &publisher));
+        }
         // Of those it was told of, one each: what comes in can be answered, and what is answered is heard. Were it to wait for all,
         // one dead broker would stop a rolling update of the servers.
         let connected = (requests.brokers() > 0 || options.brokers.is_empty())

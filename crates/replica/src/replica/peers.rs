@@ -5,7 +5,7 @@
 
 use super::PeerLink;
 use crate::constants::{PULL_INTERVAL, PUSHED_BYTES_MAX, SUSPECT_AFTER};
-use crate::peer::PEER_VERSION_HAVE;
+use crate::peer::{Hashes, PEER_VERSION_HAVE};
 use crate::vector::{VersionVector, Writer};
 use papo_protocol::{Boot, ServerName};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -56,6 +56,8 @@ pub(super) struct Link {
     pub(super) asking: Option<Asking>,
     /// When the last question that was answered was asked.
     pub(super) asked: Duration,
+    /// When both ends last had the same, and what that was.
+    pub(super) equal: Option<(Duration, Hashes)>,
     /// Whether the peer shows other operations under the same dots.
     pub(super) has_diverged: bool,
     pushed: Pushed,
@@ -73,6 +75,7 @@ impl Link {
             again: false,
             asking: None,
             asked: Duration::ZERO,
+            equal: None,
             has_diverged: false,
             pushed: Pushed::default(),
         }
