@@ -79,7 +79,7 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
         "a server with peers needs the cluster token: name its file with --token-file"
     );
     let (owner, surface) = SurfaceOwner::new();
-    let exports = export::serving::routes(options.data.clone());
+    let (exports, mut shown_asked) = export::serving::routes(options.data.clone());
     http::serve(options.http, surface, exports, context.http_stop.clone(), &context.tracker).await?;
     let metrics = ServerMetrics::register(&owner.registry)?;
 
@@ -165,6 +165,11 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
             () = tokio::time::sleep(wait) => { replica.tick(now(), &mut effects); None }
             Ok(()) = members.membership.changed() => {
                 Some(Input::Members(members.membership.borrow_and_update().clone()))
+            }
+            Some(asked) = shown_asked.recv() => {
+                // Whoever asked may be gone.
+                let _ = asked.send(replica.history().shown().clone());
+                None
             }
             _ = beat.tick() => { requests.beat(); None }
             _ = second.tick() => {

@@ -438,7 +438,8 @@ impl Coordination {
         }
         match &self.state {
             State::Electing { step: Step::Adopting { epoch, .. }, .. } if *epoch <= self.adopted => {
-                if *epoch == self.adopted {
+                // A higher one may be on its way to the disk already.
+                if *epoch == self.highest() {
                     self.lead(now);
                 } else {
                     // Whoever has the higher one will show itself.
@@ -453,7 +454,7 @@ impl Coordination {
             | State::Leading(_) => {}
         }
         if let Some(herald) = self.herald.take_if(|herald| herald.epoch <= self.adopted)
-            && herald.epoch == self.adopted
+            && herald.epoch == self.highest()
             && herald.heard + SUSPECT_COORDINATOR_AFTER > now
         {
             self.on_lead(now, &herald.coordinator, herald.epoch);

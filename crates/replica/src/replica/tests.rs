@@ -7,6 +7,7 @@ mod durable;
 mod interleaving;
 mod keeping_time;
 mod members;
+mod pushing;
 mod replicating;
 mod serving;
 

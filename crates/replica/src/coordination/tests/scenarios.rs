@@ -1,9 +1,11 @@
 //! One story each.
 
-use super::super::{ElectionOrder, Fitness, Message, Role};
+use super::super::{Coordination, ElectionOrder, ElectionSettings, Fitness, Message, Role};
 use super::world::{World, milliseconds, name, seconds};
 use crate::notice::{ElectionOutcome, Notice};
+use papo_protocol::Boot;
 use papo_protocol::epoch::Epoch;
+use papo_protocol::reference::ReferenceAnswer;
 use std::time::Duration;
 
 /// What the design promises at default settings.
@@ -349,4 +351,21 @@ fn a_server_of_a_cluster_of_one_leads_it() {
     world.until_all_follow(1, FAILOVER);
     world.pass(seconds(300));
     assert_eq!(world.granted.len(), 1);
+}
+
+#[test]
+fn invariant_4_a_coordinator_is_not_obeyed_once_a_higher_epoch_is_on_its_way_to_the_disk() {
+    let epochs = [1, 2].map(|number| Epoch { number, boot: Boot(number) });
+    let members = [1, 2, 3].map(name);
+    let settings = ElectionSettings { order: ElectionOrder::Highest, hand_over: seconds(60) };
+    let mut server = Coordination::new(seconds(1), name(2), Boot(9), settings, &members, Epoch::default());
+    server.on_fitness(seconds(1), Fitness::Fit);
+    server.on_greeting(seconds(1), &name(1), Boot(1), Epoch::default());
+    server.on_message(seconds(1), &name(1), Boot(1), &Message::Lead { epoch: epochs[0] });
+    assert_eq!(server.to_store().map(|(epoch, _)| epoch), Some(epochs[0]), "it is being stored");
+    server.on_reference(seconds(1), ReferenceAnswer::Reported(epochs[1]));
+    server.on_stored(seconds(1), epochs[0]);
+    assert_eq!(server.leadership().coordinator, None);
+    server.on_stored(seconds(1), epochs[1]);
+    assert_eq!((server.leadership().epoch, server.leadership().coordinator), (epochs[1], None));
 }
