@@ -8,8 +8,8 @@ pub mod serving;
 use crate::storage::Stored;
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use papo_replica::History;
 use papo_replica::export;
+use papo_replica::{History, Restoring, VersionVector};
 use papo_settings::Address;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -91,7 +91,7 @@ impl ExportFile {
 /// When there is no history in the folder, or no live server, or the output cannot be written.
 pub fn run(options: &ExportOptions) -> anyhow::Result<()> {
     // One reading for all files; a live server does it anew for each.
-    let history = options.data.as_deref().map(read).transpose()?;
+    let history = options.data.as_deref().map(read_folder).transpose()?;
     let write = |file: ExportFile, out: &mut dyn Write| match (&history, &options.server) {
         (Some(history), _) => write_history(history, file, out),
         (None, Some(server)) => remote::fetch(server, file, out),
@@ -111,21 +111,27 @@ pub fn run(options: &ExportOptions) -> anyhow::Result<()> {
     }
 }
 
-/// One file of what a folder holds.
-fn write(data: &Path, file: ExportFile, out: &mut dyn Write) -> anyhow::Result<()> {
-    write_history(&read(data)?, file, out)
+/// One file of what a folder holds, as far as its server shows it.
+fn write(data: &Path, shown: &VersionVector, file: ExportFile, out: &mut dyn Write) -> anyhow::Result<()> {
+    write_history(&read(&Stored::open(data)?, shown)?, file, out)
 }
 
 fn write_history(history: &History, file: ExportFile, mut out: &mut dyn Write) -> anyhow::Result<()> {
     file.write(history, &mut out).and_then(|()| out.flush()).context("cannot write")
 }
 
-/// What was shown. What is held and was not may still be lost with this disk: nobody has seen it.
-fn read(folder: &Path) -> anyhow::Result<History> {
+/// What is stored, its texts left on the disk until they are written. What is held and was not shown is left out: it may still be lost
+/// with this disk, and nobody has seen it.
+fn read(stored: &Stored, shown: &VersionVector) -> anyhow::Result<History> {
+    let mut history = Restoring::new(stored.clone(), 0);
+    stored.headings(|heading| history.add(heading))??;
+    Ok(history.finish(shown))
+}
+
+/// What a folder says itself, which a live server tells it a second later.
+fn read_folder(folder: &Path) -> anyhow::Result<History> {
     let stored = Stored::open(folder)?;
-    let shown = stored.shown()?;
-    Ok(stored
-        .operations(|operations| History::from_operations(operations.filter(|op| shown.covers(&op.dot))))??)
+    read(&stored, &stored.shown()?)
 }
 
 /// Under its name only when it is whole: half a file looks like a whole one of a shorter history.

@@ -53,9 +53,11 @@ async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, mark
         far_reader, far_writer = await asyncio.open_connection(sock=onward)
         writers.append(far_writer)
         directions = [asyncio.create_task(pass_on(reader, far_writer, delay)), asyncio.create_task(pass_on(far_reader, writer, delay))]
-        _, others = await asyncio.wait(directions, return_when=asyncio.FIRST_COMPLETED)
-        for other in others:
-            other.cancel()
+        await asyncio.wait(directions, return_when=asyncio.FIRST_COMPLETED)
+        for direction in directions:
+            direction.cancel()
+        # An end that broke off is an end.
+        await asyncio.gather(*directions, return_exceptions=True)
     except OSError:
         # The other end is not there: so is this one not.
         pass

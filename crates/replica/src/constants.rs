@@ -25,7 +25,7 @@ pub(crate) const START_WAIT: Duration = Duration::from_secs(5);
 pub(crate) const SUSPECT_AFTER: Duration = Duration::from_secs(3);
 /// What an origin wrote so lately is published again when it starts or is suspected (design, "Publishing").
 pub(crate) const REPUBLISH_AT_START_WITHIN: Duration = Duration::from_secs(10);
-/// What is shown is stored with the next batch, and by itself at most so often.
+/// What is shown is stored at most so often, with a batch of operations or by itself.
 pub(crate) const SHOWN_STORE_INTERVAL: Duration = Duration::from_secs(1);
 /// The same for a server that is about to stop.
 pub(crate) const SHOWN_STORE_AT_STOP: Duration = Duration::from_millis(50);
@@ -37,6 +37,10 @@ pub(crate) const REPUBLISH_WITHIN: Duration = Duration::from_secs(30);
 /// A disk that has not stored a batch in so long hangs, and new writes go elsewhere. Longer than any pause of a healthy disk, and
 /// shorter than a broker waits for one server (3 s).
 pub(crate) const STORAGE_STUCK_AFTER: Duration = Duration::from_secs(2);
+
+/// How long after a full disk refused operations that peers may have they are tried again: a person who makes room does not notice,
+/// and a full disk is not kept busy.
+pub(crate) const STORAGE_RETRY: Duration = Duration::from_secs(1);
 
 /// Calendars within so much of the median count (Gusella and Zatti's interval; design, "Timekeeping"). Wide enough for machines whose
 /// calendars nobody looks after, and narrow beside what a wrong time zone or a dead battery makes of one.
@@ -69,16 +73,16 @@ pub(crate) const ANSWER_WAIT: Duration = Duration::from_millis(500);
 pub(crate) const LEAD_WAIT: Duration = Duration::from_secs(2);
 /// A claim that is not granted is made again after this: a dead holder counts for two seconds, and nobody leads any longer than that.
 pub(crate) const CLAIM_AGAIN: Duration = Duration::from_millis(500);
-/// Claims in one election: for three seconds, and one for which the claimant knew too low an epoch.
-pub(crate) const CLAIMS_MAX: u32 = 8;
+/// Claims in one election: for three and a half seconds, and one for which the claimant knew too low an epoch.
+pub(crate) const CLAIMS_MAX: u32 = 9;
 /// An epoch that is granted is on the disk within this, or the claimant gives up: somebody else may have it then.
 pub(crate) const ADOPT_WAIT: Duration = Duration::from_secs(3);
 /// After an election that came to nothing the next one is held so much later: at most two a minute while nothing changes.
 pub(crate) const ELECTION_AGAIN: Duration = Duration::from_secs(30);
 /// The coordinator reports to the reference service this often (design, "Ref").
 pub(crate) const REPORT_INTERVAL: Duration = Duration::from_secs(1);
-/// Who was heard so lately is reached: what a server says every second may be late by as much.
-pub(crate) const REACHED_WITHIN: Duration = Duration::from_secs(2);
+/// Who was heard so lately is reached: what a server says at least every two seconds may be late by one.
+pub(crate) const REACHED_WITHIN: Duration = Duration::from_secs(3);
 /// Whom the reference service answered so lately may claim (design, "Coordination").
 pub(crate) const REFERENCE_WITHIN: Duration = Duration::from_secs(2);
 /// How long the coordinator waits for a server to accept its office.
@@ -140,6 +144,8 @@ const _: () = assert!(
     PULL_INTERVAL.as_millis() < CHECK_WHEN_EQUAL.as_millis()
         && CHECK_WHEN_EQUAL.as_millis() < 2 * PULL_INTERVAL.as_millis()
 );
+// Equal peers speak at every second tick, and are reached.
+const _: () = assert!(2 * PULL_INTERVAL.as_millis() < REACHED_WITHIN.as_millis());
 const _: () = assert!(ABSENCE_WAIT.as_millis() < PULL_INTERVAL.as_millis());
 const _: () = assert!(REQUEST_BYTES_MAX < BATCH_BYTES_MAX);
 const _: () = assert!(REQUEST_BYTES_MAX <= WAITING_BYTES_MAX);
@@ -147,6 +153,6 @@ const _: () = assert!(LEAD_INTERVAL.as_millis() < LISTEN_AFTER_PAUSE.as_millis()
 const _: () = assert!(2 * LEAD_INTERVAL.as_millis() < SUSPECT_COORDINATOR_AFTER.as_millis());
 // An answer comes with every claim, so that nobody overtakes a better server that goes on claiming.
 const _: () = assert!(CLAIM_AGAIN.as_millis() + ANSWER_WAIT.as_millis() < LEAD_WAIT.as_millis());
-// A dead holder no longer counts when the last claim is made.
+// A dead holder no longer counts when the last claim is made, nor one that is cut off from the others.
 const _: () = assert!((CLAIMS_MAX as u128 - 2) * CLAIM_AGAIN.as_millis() > REACHED_WITHIN.as_millis());
 const _: () = assert!(CLAIM_AGAIN.as_millis() + RESIGN_WAIT.as_millis() < HAND_OVER_WAIT.as_millis());

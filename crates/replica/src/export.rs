@@ -7,9 +7,10 @@ use crate::history::History;
 use crate::op::{Op, OpKind};
 use papo_protocol::time::{SentTimestamp, UnixMillis};
 use papo_protocol::{ChannelName, UserName};
-use serde::Serialize;
+use serde::ser::SerializeSeq as _;
+use serde::{Serialize, Serializer};
 use std::io::{self, Write};
-use std::sync::Arc;
+use std::marker::PhantomData;
 
 /// `publications.jsonl`: one post to a channel a line.
 ///
@@ -40,8 +41,7 @@ pub fn registry(history: &History, out: &mut impl Write) -> io::Result<()> {
 /// # Errors
 /// Those of `out`.
 pub fn server_data(history: &History, out: &mut impl Write) -> io::Result<()> {
-    let ops: Vec<_> = history.visible().collect();
-    write_json(out, &ServerData::of(history, &ops))
+    write_json(out, &ServerData::of(history))
 }
 
 /// The sender's own timestamp, or the server's in seconds, as in a publication.
@@ -193,13 +193,78 @@ impl<'a> Registry<'a> {
     }
 }
 
-/// The shape of S2, lines 225 to 250.
-#[derive(Default, Serialize)]
+/// The shape of S2, lines 225 to 250. The lists of messages are as long as the history, so they are written as they are read.
+#[derive(Serialize)]
 struct ServerData<'a> {
-    logins: Vec<RegisteredUser<'a>>,
+    logins: Listed<'a, Login>,
     channels: Vec<&'a str>,
-    channel_messages: Vec<ChannelMessage<'a>>,
-    user_messages: Vec<UserMessage<'a>>,
+    channel_messages: Listed<'a, ChannelPost>,
+    user_messages: Listed<'a, DirectMessage>,
+}
+
+/// Those visible operations that have this form.
+struct Listed<'a, F>(&'a History, PhantomData<F>);
+
+/// What one operation is in a list; `None` when it does not belong there.
+trait Form {
+    fn of(op: &Op) -> Option<impl Serialize>;
+}
+
+impl<F: Form> Serialize for Listed<'_, F> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut list = serializer.serialize_seq(None)?;
+        for op in self.0.visible() {
+            if let Some(element) = F::of(&op) {
+                list.serialize_element(&element)?;
+            }
+        }
+        list.end()
+    }
+}
+
+struct Login;
+
+impl Form for Login {
+    fn of(op: &Op) -> Option<impl Serialize> {
+        match &op.kind {
+            OpKind::Login { user } => {
+                Some(RegisteredUser { username: user.as_str(), timestamp: seconds(op.at) })
+            }
+            OpKind::CreateChannel { .. } | OpKind::Publish { .. } | OpKind::Message { .. } => None,
+        }
+    }
+}
+
+struct ChannelPost;
+
+impl Form for ChannelPost {
+    fn of(op: &Op) -> Option<impl Serialize> {
+        match &op.kind {
+            OpKind::Publish { user, channel, message, sent } => Some(ChannelMessage {
+                user: user.as_str(),
+                channel: channel.as_str(),
+                message,
+                timestamp: Timestamp::of(sent.as_ref(), op.at),
+            }),
+            OpKind::Login { .. } | OpKind::CreateChannel { .. } | OpKind::Message { .. } => None,
+        }
+    }
+}
+
+struct DirectMessage;
+
+impl Form for DirectMessage {
+    fn of(op: &Op) -> Option<impl Serialize> {
+        match &op.kind {
+            OpKind::Message { src, dst, message, sent } => Some(UserMessage {
+                src: src.as_str(),
+                dst: dst.as_str(),
+                message,
+                timestamp: Timestamp::of(sent.as_ref(), op.at),
+            }),
+            OpKind::Login { .. } | OpKind::CreateChannel { .. } | OpKind::Publish { .. } => None,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -219,32 +284,13 @@ struct UserMessage<'a> {
 }
 
 impl<'a> ServerData<'a> {
-    fn of(history: &'a History, visible: &'a [Arc<Op>]) -> Self {
-        let mut data = Self::default();
-        data.channels.extend(history.state().channels().map(ChannelName::as_str));
-        for op in visible {
-            match &op.kind {
-                OpKind::Login { user } => {
-                    data.logins.push(RegisteredUser { username: user.as_str(), timestamp: seconds(op.at) });
-                }
-                OpKind::CreateChannel { .. } => {}
-                OpKind::Publish { user, channel, message, sent } => {
-                    data.channel_messages.push(ChannelMessage {
-                        user: user.as_str(),
-                        channel: channel.as_str(),
-                        message,
-                        timestamp: Timestamp::of(sent.as_ref(), op.at),
-                    });
-                }
-                OpKind::Message { src, dst, message, sent } => data.user_messages.push(UserMessage {
-                    src: src.as_str(),
-                    dst: dst.as_str(),
-                    message,
-                    timestamp: Timestamp::of(sent.as_ref(), op.at),
-                }),
-            }
+    fn of(history: &'a History) -> Self {
+        Self {
+            logins: Listed(history, PhantomData),
+            channels: history.state().channels().map(ChannelName::as_str).collect(),
+            channel_messages: Listed(history, PhantomData),
+            user_messages: Listed(history, PhantomData),
         }
-        data
     }
 }
 

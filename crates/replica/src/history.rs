@@ -123,6 +123,11 @@ impl History {
         Ok(())
     }
 
+    /// The Lamport value of the last operation of `writer`, 0 without one.
+    pub(crate) fn last_lamport(&self, writer: &Writer) -> Lamport {
+        self.entries.log(writer).last().map_or(Lamport::default(), |place| self.entries.get(*place).lamport())
+    }
+
     /// Where the operation is from now on; `None` when it was held already.
     fn append(&mut self, heading: &Heading<'_>) -> Result<Option<Place>, HoldError> {
         let Writer { origin, boot } = heading.writer;

@@ -6,7 +6,7 @@
 //!            <-- Checked {hashes}
 //! Pull {have} -->               when these differ, on connecting, and at once while there is more
 //!            <-- Ops {more}
-//! Push {ops} -->                after a write; what does not fit is pulled
+//! Push {ops} -->                with a write; what does not fit is pulled
 //!            <-- Have           when a batch is on disk or more is shown: what changed
 //! Coordination -->              who leads: see the module `coordination`
 //! Time -->                      what time it is: see the module `timekeeping`
@@ -18,7 +18,8 @@
 //! Version 2 added `Have`, `shown`, and what a `Hello` says of the sender's history. A server of version 1 reads past the new
 //! fields, is sent no `Have`, and is pulled from only on links that this server opened; its own messages lack the fields, which
 //! then count as empty. Version 3 added `Check`; a server that does not speak it is sent a `Pull` every second. Version 4 added
-//! `Coordination`, `Time` and the epoch in a `Hello`; a server that does not speak it is not reached in the matter of who leads.
+//! `Coordination`, `Time` and the epoch in a `Hello`; a server that does not speak it is not reached in the matter of who leads. With
+//! version 4 a `Push` no longer says that its operations are on the sender's disk: they are on their way there.
 
 use crate::constants::PEER_MESSAGE_BYTES_MAX;
 use crate::coordination;
@@ -42,6 +43,8 @@ pub(crate) const PEER_VERSION_MIN: u8 = 1;
 pub(crate) const PEER_VERSION_HAVE: u8 = 2;
 /// From this version on a peer reads `Check`.
 pub(crate) const PEER_VERSION_CHECK: u8 = 3;
+/// From this version on a peer pushes what it begins to store, not what is on its disk.
+pub(crate) const PEER_VERSION_EARLY_PUSH: u8 = 4;
 /// From this version on a peer reads `Coordination` and `Time`.
 pub(crate) const PEER_VERSION_COORDINATION: u8 = 4;
 
@@ -133,7 +136,7 @@ pub(crate) enum PeerMessage {
         /// Of the check.
         token: u64,
     },
-    /// New operations of the sender's, which are on its disk.
+    /// New operations of the sender's, which are on their way to its disk.
     Push {
         /// Gapless among themselves.
         ops: Vec<Bytes>,

@@ -1,7 +1,7 @@
 //! A live server's side of `papo export --server`: `/export/FILE` on its HTTP port, as many bytes as there are.
 //!
 //! It reads the data folder, as `papo export --data` does, on a thread of its own: the server's task never waits for it, and the
-//! files are the same. One at a time, since each holds a history in memory; who reads too slowly loses its connection.
+//! files are the same. One at a time, since each makes an index of its own; who reads too slowly loses its connection.
 
 use super::ExportFile;
 use anyhow::Context as _;
@@ -12,13 +12,14 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use bytes::Bytes;
+use papo_replica::VersionVector;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 /// Bytes written before they are sent.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -29,16 +30,29 @@ const STALLED_MAX: Duration = Duration::from_secs(10);
 /// How long one export may take: until then the database keeps what it would otherwise clean up.
 const EXPORT_MAX: Duration = Duration::from_secs(600);
 
-/// The routes, for [`crate::http::serve`].
-pub fn routes(data: PathBuf) -> Router {
-    let exports = Exports { data: Arc::new(data), turn: Arc::new(Semaphore::new(1)) };
-    Router::new().route("/export/{file}", get(export)).with_state(exports)
+/// Asks the server what it shows. The disk has all of that, and is told a little later that it is shown.
+pub type ShownAsked = oneshot::Sender<VersionVector>;
+
+/// The routes, for [`crate::http::serve`], and what they ask of the server, which is to answer soon.
+pub fn routes(data: PathBuf) -> (Router, mpsc::Receiver<ShownAsked>) {
+    let (ask, asked) = mpsc::channel(1);
+    let exports = Exports { data: Arc::new(data), turn: Arc::new(Semaphore::new(1)), ask };
+    (Router::new().route("/export/{file}", get(export)).with_state(exports), asked)
 }
 
 #[derive(Clone)]
 struct Exports {
     data: Arc<PathBuf>,
     turn: Arc<Semaphore>,
+    ask: mpsc::Sender<ShownAsked>,
+}
+
+impl Exports {
+    async fn shown(&self) -> Option<VersionVector> {
+        let (answer, answered) = oneshot::channel();
+        self.ask.send(answer).await.ok()?;
+        answered.await.ok()
+    }
 }
 
 async fn export(State(exports): State<Exports>, Path(name): Path<String>) -> Response {
@@ -46,8 +60,12 @@ async fn export(State(exports): State<Exports>, Path(name): Path<String>) -> Res
         return (StatusCode::NOT_FOUND, format!("no file {name}: there are {}\n", ExportFile::names()))
             .into_response();
     };
-    let Ok(permit) = exports.turn.try_acquire_owned() else {
+    let Ok(permit) = Arc::clone(&exports.turn).try_acquire_owned() else {
         return (StatusCode::SERVICE_UNAVAILABLE, "another export is under way: ask again later\n")
+            .into_response();
+    };
+    let Some(shown) = exports.shown().await else {
+        return (StatusCode::SERVICE_UNAVAILABLE, "this server starts or stops: ask again later\n")
             .into_response();
     };
     let (chunks, mut body) = mpsc::channel(CHUNKS);
@@ -55,7 +73,7 @@ async fn export(State(exports): State<Exports>, Path(name): Path<String>) -> Res
     tokio::task::spawn_blocking(move || {
         let until = Instant::now() + EXPORT_MAX;
         let mut out = Chunks { runtime, chunks, buffer: Vec::with_capacity(CHUNK_BYTES), until };
-        let written = super::write(&exports.data, file, &mut out);
+        let written = super::write(&exports.data, &shown, file, &mut out);
         finish(out, permit, written);
     });
     // An error before the first byte is an answer; a later one cuts the connection.

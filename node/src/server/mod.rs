@@ -79,7 +79,7 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
         "a server with peers needs the cluster token: name its file with --token-file"
     );
     let (owner, surface) = SurfaceOwner::new();
-    let exports = export::serving::routes(options.data.clone());
+    let (exports, mut shown_asked) = export::serving::routes(options.data.clone());
     http::serve(options.http, surface, exports, context.http_stop.clone(), &context.tracker).await?;
     let metrics = ServerMetrics::register(&owner.registry)?;
 
@@ -160,15 +160,20 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
             }
             Some(event) = reference_events.next() => {
                 metrics.reference.observe(&event);
-                reference.on_event(event, now(), replica.lamport()).map(Input::Reference)
+                reference.on_event(event, replica.stamped(now()), replica.lamport()).map(Input::Reference)
             }
             () = tokio::time::sleep(wait) => { replica.tick(now(), &mut effects); None }
             Ok(()) = members.membership.changed() => {
                 Some(Input::Members(members.membership.borrow_and_update().clone()))
             }
+            Some(asked) = shown_asked.recv() => {
+                // Whoever asked may be gone.
+                let _ = asked.send(replica.history().shown().clone());
+                None
+            }
             _ = beat.tick() => { requests.beat(); None }
             _ = second.tick() => {
-                reference.on_second(now(), replica.lamport());
+                reference.on_second(replica.stamped(now()), replica.lamport());
                 is_news = true;
                 None
             }
@@ -201,7 +206,7 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
                 Effect::Elsewhere { id } => requests.elsewhere(id),
                 Effect::Unknown { id } => requests.unknown(id),
                 Effect::ToPeer { link, bytes } => peers.send(link, bytes),
-                Effect::AskReference(call) => reference.ask(call, now(), replica.lamport()),
+                Effect::AskReference(call) => reference.ask(call, replica.stamped(now()), replica.lamport()),
                 Effect::Notice(notice) => {
                     is_news = true;
                     metrics.notice(&notice);

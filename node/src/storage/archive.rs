@@ -1,8 +1,9 @@
-//! Operations that are read again by a running server: through a connection of its own, so that no reader waits for an fsync.
+//! Operations that are read again: by a running server through a connection of its own, so that no reader waits for an fsync, and by
+//! an export through the one that it reads all else with.
 
 use super::error::StorageError;
 use super::failure::{is_full, stop_at};
-use super::reading::{corrupt, held, read_operation};
+use super::reading::{Stored, corrupt, held, read_operation};
 use super::schema::open_for_reading;
 use papo_protocol::identity::Dot;
 use papo_replica::{Archive, Op, Writer};
@@ -53,36 +54,56 @@ impl Reader {
 
 impl Archive for Reader {
     fn read(&self, dot: &Dot) -> Arc<Op> {
-        self.with(|connection| {
-            let mut statement = connection.prepare_cached(
-                "SELECT lamport, identity, at, kind FROM operations WHERE origin = ?1 AND boot = ?2 AND seq = ?3",
-            )?;
-            let (boot, seq) = (dot.boot.0.cast_signed(), dot.seq.cast_signed());
-            let mut rows = statement.query(params![dot.origin.as_str(), boot, seq])?;
-            match rows.next()? {
-                Some(row) => read_operation(dot.clone(), row, 0).map(Arc::new),
-                None => Err(corrupt(dot)),
-            }
-        })
+        self.with(|connection| read_one(connection, dot))
     }
 
     fn read_on(&self, writer: &Writer, count: u64, take: &mut dyn FnMut(Arc<Op>) -> ControlFlow<()>) {
-        self.with(|connection| {
-            let mut statement = connection.prepare_cached(
-                "SELECT lamport, identity, at, kind FROM operations WHERE origin = ?1 AND boot = ?2 AND seq > ?3 ORDER BY seq",
-            )?;
-            let boot = writer.boot.0.cast_signed();
-            let mut rows = statement.query(params![writer.origin.as_str(), boot, count.cast_signed()])?;
-            for seq in count + 1.. {
-                let Some(row) = rows.next()? else { break };
-                let dot = Dot { origin: writer.origin.clone(), boot: writer.boot, seq };
-                if take(Arc::new(read_operation(dot, row, 0)?)).is_break() {
-                    break;
-                }
-            }
-            Ok(())
-        });
+        self.with(|connection| read_after(connection, writer, count, take));
     }
+}
+
+/// What a folder held when it was opened.
+impl Archive for Stored {
+    fn read(&self, dot: &Dot) -> Arc<Op> {
+        read_one(&self.connection(), dot).unwrap_or_else(|error| stop_at(&error))
+    }
+
+    fn read_on(&self, writer: &Writer, count: u64, take: &mut dyn FnMut(Arc<Op>) -> ControlFlow<()>) {
+        read_after(&self.connection(), writer, count, take).unwrap_or_else(|error| stop_at(&error));
+    }
+}
+
+fn read_one(connection: &Connection, dot: &Dot) -> Result<Arc<Op>, StorageError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT lamport, identity, at, kind FROM operations WHERE origin = ?1 AND boot = ?2 AND seq = ?3",
+    )?;
+    let (boot, seq) = (dot.boot.0.cast_signed(), dot.seq.cast_signed());
+    let mut rows = statement.query(params![dot.origin.as_str(), boot, seq])?;
+    match rows.next()? {
+        Some(row) => read_operation(dot.clone(), row, 0).map(Arc::new),
+        None => Err(corrupt(dot)),
+    }
+}
+
+fn read_after(
+    connection: &Connection,
+    writer: &Writer,
+    count: u64,
+    take: &mut dyn FnMut(Arc<Op>) -> ControlFlow<()>,
+) -> Result<(), StorageError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT lamport, identity, at, kind FROM operations WHERE origin = ?1 AND boot = ?2 AND seq > ?3 ORDER BY seq",
+    )?;
+    let boot = writer.boot.0.cast_signed();
+    let mut rows = statement.query(params![writer.origin.as_str(), boot, count.cast_signed()])?;
+    for seq in count + 1.. {
+        let Some(row) = rows.next()? else { break };
+        let dot = Dot { origin: writer.origin.clone(), boot: writer.boot, seq };
+        if take(Arc::new(read_operation(dot, row, 0)?)).is_break() {
+            break;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

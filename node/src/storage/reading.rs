@@ -21,11 +21,11 @@ const ALL_OPERATIONS: &str =
     "SELECT origin, boot, seq, lamport, identity, at, kind FROM operations ORDER BY origin, boot, seq";
 
 /// What a data folder holds.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Stored {
     connection: Arc<Mutex<Connection>>,
     /// Keeps a server from starting on this folder meanwhile.
-    _reader: Option<File>,
+    _reader: Option<Arc<File>>,
 }
 
 impl Stored {
@@ -42,7 +42,7 @@ impl Stored {
             .map_err(|source| StorageError::Folder { path: folder.to_owned(), source })?;
         let connection = open_for_reading(folder)?;
         connection.execute_batch("BEGIN")?;
-        Ok(Self { connection: Arc::new(Mutex::new(connection)), _reader: reader })
+        Ok(Self { connection: Arc::new(Mutex::new(connection)), _reader: reader.map(Arc::new) })
     }
 
     /// Through the connection of the one writer, which writes nothing while this reads.
@@ -50,8 +50,6 @@ impl Stored {
         Self { connection, _reader: None }
     }
 
-    /// For tests: nobody else uses the connection meanwhile.
-    #[cfg(test)]
     pub(super) fn connection(&self) -> MutexGuard<'_, Connection> {
         held(&self.connection)
     }
@@ -102,32 +100,6 @@ impl Stored {
         }
         Ok(Ok(()))
     }
-
-    /// Hands all operations to `take`, those of a writer in their order. What `take` made of them is given only when all could
-    /// be read.
-    ///
-    /// # Errors
-    /// When the file fails or holds a row that no papo wrote.
-    pub fn operations<T>(
-        &self,
-        take: impl FnOnce(&mut dyn Iterator<Item = Op>) -> T,
-    ) -> Result<T, StorageError> {
-        let connection = held(&self.connection);
-        let mut statement = connection.prepare(ALL_OPERATIONS)?;
-        let mut rows = statement.query([])?;
-        let mut failure = None;
-        let mut progress = Progress::default();
-        let mut operations = std::iter::from_fn(|| {
-            let next = rows.next().map_err(StorageError::from).and_then(|row| row.map(read_row).transpose());
-            progress.count();
-            next.unwrap_or_else(|error| {
-                failure = Some(error);
-                None
-            })
-        });
-        let taken = take(&mut operations);
-        failure.map_or(Ok(taken), Err)
-    }
 }
 
 /// A connection is sound after a panic beside it: what was begun is rolled back.
@@ -155,16 +127,6 @@ impl Progress {
             self.said = Instant::now();
             tracing::info!(operations = self.operations, "reading the history");
         }
-    }
-}
-
-fn read_row(row: &Row<'_>) -> Result<Op, StorageError> {
-    let (origin, boot, seq): (String, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
-    match (ServerName::new(&origin), u64::try_from(seq)) {
-        (Ok(origin), Ok(seq)) => {
-            read_operation(Dot { origin, boot: Boot(boot.cast_unsigned()), seq }, row, 3)
-        }
-        _ => Err(StorageError::Corrupt { origin, seq }),
     }
 }
 

@@ -302,7 +302,7 @@ impl Coordination {
             State::Following { suspect_at, .. } => *suspect_at = listened,
             State::Electing { step, .. } => match step {
                 Step::Asking { until } | Step::Awaiting { until } | Step::Adopting { until, .. } => {
-                    *until = listened
+                    *until = listened;
                 }
                 Step::Claiming { next, .. } => *next = listened,
             },
@@ -434,7 +434,7 @@ impl Coordination {
         self.pending = None;
         match &self.state {
             State::Electing { step: Step::Adopting { epoch, .. }, .. } if *epoch == self.adopted => {
-                self.lead(now)
+                self.lead(now);
             }
             State::Electing { step: Step::Adopting { .. }, .. } => {
                 // Whoever has the higher one will show itself.
@@ -448,7 +448,7 @@ impl Coordination {
             | State::Leading(_) => {}
         }
         if let Some(herald) = self.herald.take_if(|herald| herald.epoch <= self.adopted)
-            && herald.epoch == self.adopted
+            && herald.epoch == self.highest()
             && herald.heard + SUSPECT_COORDINATOR_AFTER > now
         {
             self.on_lead(now, &herald.coordinator, herald.epoch);

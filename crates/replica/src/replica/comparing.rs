@@ -1,5 +1,6 @@
 //! Whether a peer and this server have the same: every second they tell each other hashes, and pull only where these differ (design,
-//! "History"). While both stay as they were when they were equal, every second time is enough. Servers that show the same dots and other operations have diverged, which is reported (row H07).
+//! "History"). While both stay as they were when they were equal, every second time is enough. Servers that show the same dots and
+//! other operations have diverged, which is reported (row H07).
 
 use super::peers::Asking;
 use super::replication::Pulled;
@@ -67,7 +68,7 @@ impl Replica {
     ) {
         let is_same = self.compare(now, link, hashes);
         let Some(peer) = self.peers.links.get_mut(&link) else { return };
-        if peer.asking.take_if(|asking| asking.token == token).is_some() {
+        if peer.is_answered_by(token) {
             self.finish_pull(now, link, if is_same { Pulled::All } else { Pulled::More }, effects);
         }
     }

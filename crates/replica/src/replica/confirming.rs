@@ -30,9 +30,12 @@ pub(super) struct Unconfirmed {
 }
 
 impl Unconfirmed {
-    pub(super) fn add(&mut self, op: Arc<Op>, client: Client, deadline: Duration) {
-        self.askers.push_back(Asker { seq: op.dot.seq, client, deadline });
+    pub(super) fn add(&mut self, op: Arc<Op>) {
         self.ops.push_back(op);
+    }
+
+    pub(super) fn add_asker(&mut self, seq: u64, client: Client, deadline: Duration) {
+        self.askers.push_back(Asker { seq, client, deadline });
     }
 
     /// Whether the operation of this number is not published yet.

@@ -10,6 +10,7 @@ use crate::op::Op;
 use crate::planted::Planted;
 use crate::vector::Writer;
 use papo_protocol::ServerName;
+use std::time::Duration;
 
 /// On how many disks a write must be before it is acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -153,11 +154,12 @@ impl Replica {
             })
     }
 
-    /// Everything that this member had, when it was last asked, is here.
-    pub(super) fn note_covered(&mut self, now: Now, name: ServerName) {
+    /// Everything that this member had when it was asked is here.
+    pub(super) fn note_covered(&mut self, asked: Duration, name: ServerName) {
         if self.is_of_the_cluster(&name) {
             self.peers.heard.insert(name.clone());
-            self.peers.covered.insert(name, now.monotonic);
+            let at = self.peers.covered.entry(name).or_default();
+            *at = asked.max(*at);
         }
         self.note_caught_up();
     }

@@ -21,6 +21,12 @@ impl Replica {
         self.timekeeping.status(monotonic)
     }
 
+    /// What the servers' time is when the machine's clocks say this; for stamps that nobody keeps.
+    #[must_use]
+    pub fn stamped(&self, machine: Now) -> Now {
+        Now { unix: self.timekeeping.clock().at(machine.monotonic).millis(), ..machine }
+    }
+
     /// What the disk must have before the effects are carried out: no time above its ceiling may leave this process.
     #[must_use]
     pub fn kept_clock(&self) -> KeptClock {

@@ -454,8 +454,7 @@ impl Replica {
         let waits = self.waiting.iter().map(|waiting| waiting.deadline);
         let others = [
             self.unconfirmed.next_deadline(),
-            self.shown_is_due(),
-            self.epoch_is_due(),
+            self.storage_is_due(),
             self.peers.next_tick(),
             self.coordination.next_tick(),
             self.timekeeping.next_tick(),

@@ -54,6 +54,8 @@ pub(super) struct Link {
     /// Whether another round begins as soon as this one is finished.
     pub(super) again: bool,
     pub(super) asking: Option<Asking>,
+    /// When the last question that was answered was asked.
+    pub(super) asked: Duration,
     /// When both ends last had the same, and what that was.
     pub(super) equal: Option<(Duration, Hashes)>,
     /// Whether the peer shows other operations under the same dots.
@@ -72,6 +74,7 @@ impl Link {
             finished: 0,
             again: false,
             asking: None,
+            asked: Duration::ZERO,
             equal: None,
             has_diverged: false,
             pushed: Pushed::default(),
@@ -94,6 +97,13 @@ impl Link {
 
     pub(super) fn speaks(&self, least: u8) -> bool {
         matches!(&self.greeting, Greeting::Known { version, .. } if *version >= least)
+    }
+
+    /// Whether this answers the question that was asked last; it is answered then.
+    pub(super) fn is_answered_by(&mut self, token: u64) -> bool {
+        let answered = self.asking.take_if(|asking| asking.token == token);
+        self.asked = answered.as_ref().map_or(self.asked, |asking| asking.since);
+        answered.is_some()
     }
 
     pub(super) fn is_running(&self) -> bool {
@@ -132,7 +142,7 @@ pub(super) struct Peers {
     pub(super) claimed: VersionVector,
     /// Members whose history was heard of since the start.
     pub(super) heard: BTreeSet<ServerName>,
-    /// When everything that a member had was here.
+    /// When a member was asked for everything that it had and that is here by now.
     pub(super) covered: BTreeMap<ServerName, Duration>,
     absent: BTreeMap<ServerName, Absence>,
 }

@@ -9,7 +9,8 @@ use super::{Effect, Now, PeerLink, Replica};
 use crate::constants::{ANSWERED_LINKS_MAX, OPS_BYTES_MAX, PULL_INTERVAL, PULL_TIMEOUT};
 use crate::op::Op;
 use crate::peer::{
-    Facts, Hello, PEER_VERSION, PEER_VERSION_CHECK, PEER_VERSION_MIN, PeerMessage, decode_op, encode_op,
+    Facts, Hello, PEER_VERSION, PEER_VERSION_CHECK, PEER_VERSION_EARLY_PUSH, PEER_VERSION_MIN, PeerMessage,
+    decode_op, encode_op,
 };
 use crate::planted::Planted;
 use crate::vector::{VersionVector, Writer};
@@ -54,6 +55,21 @@ pub(super) enum Pulled {
     All,
     /// Some of it is not.
     Some,
+}
+
+/// When a peer is told of a new operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Told {
+    /// As soon as this server begins to store it.
+    WhenBegun,
+    /// Once it is on this server's disk: an older peer takes a push for the word that it is.
+    WhenStored,
+}
+
+impl Told {
+    fn of(link: &Link) -> Self {
+        if link.speaks(PEER_VERSION_EARLY_PUSH) { Self::WhenBegun } else { Self::WhenStored }
+    }
 }
 
 /// What came of the operations in a message.
@@ -255,29 +271,33 @@ impl Replica {
         Greeting::Foreign
     }
 
-    /// Tells the peers what is on disk and shown here since they were told last; what a peer has said to show itself it is not told.
+    /// Tells the peers what is on disk and shown here since they were told last. An operation's origin counts the disks and tells all
+    /// what is shown; so only the origin is told what is on disk, and only by the origin what is shown. The others hear it within a
+    /// second (see `comparing`), or at once where there is no link to the origin.
     pub(super) fn tell_peers(&mut self, effects: &mut Vec<Effect>) {
         let news = mem::take(&mut self.news);
         if news.held.is_empty() && news.shown.is_empty() {
             return;
         }
-        let mut have = VersionVector::default();
-        for writer in news.held {
-            let count = self.history.count(&writer);
-            have.raise(writer, count);
-        }
-        for name in self.peers.names() {
-            let Some(link) = self.peers.link_to_tell(&name) else { continue };
-            let mut shown = VersionVector::default();
-            for writer in &news.shown {
+        let names = self.peers.names();
+        let is_own_or_orphaned =
+            |writer: &Writer| writer.origin == self.settings.name || !names.contains(&writer.origin);
+        for name in &names {
+            let Some(link) = self.peers.link_to_tell(name) else { continue };
+            let (mut have, mut shown) = (VersionVector::default(), VersionVector::default());
+            for writer in &news.held {
+                if writer.origin == *name || is_own_or_orphaned(writer) {
+                    have.raise(writer.clone(), self.history.count(writer));
+                }
+            }
+            for writer in news.shown.iter().filter(|writer| is_own_or_orphaned(writer)) {
                 let count = self.history.shown().get(writer);
-                if !self.peers.links_to(&name).any(|(_, link)| link.shown.get(writer) >= count) {
+                if !self.peers.links_to(name).any(|(_, link)| link.shown.get(writer) >= count) {
                     shown.raise(writer.clone(), count);
                 }
             }
             if !have.is_empty() || !shown.is_empty() {
-                let message = PeerMessage::Have { have: have.clone(), shown };
-                effects.push(Effect::ToPeer { link, bytes: message.encode() });
+                effects.push(Effect::ToPeer { link, bytes: PeerMessage::Have { have, shown }.encode() });
             }
         }
     }
@@ -374,7 +394,7 @@ impl Replica {
         let taken = self.take_over(ops);
         let Some(peer) = self.peers.links.get_mut(&link) else { return };
         // An answer that came too late belongs to no pull; its operations were welcome.
-        if peer.asking.take_if(|asking| asking.token == token).is_none() {
+        if !peer.is_answered_by(token) {
             return;
         }
         // Without progress, asking for more would give the same again; the next regular pull is soon enough.
@@ -403,23 +423,26 @@ impl Replica {
         }
         peer.finished = peer.begun;
         let again = mem::take(&mut peer.again);
-        let name = peer.name().cloned();
+        let (name, asked) = (peer.name().cloned(), peer.asked);
         if let Some(name) = name.filter(|_| pulled == Pulled::All) {
-            self.note_covered(now, name);
+            self.note_covered(asked, name);
         }
         if again {
             self.request_round(now, link, effects);
         }
     }
 
-    /// Tells the peers of this server's new operations. Who does not keep up pulls them.
-    pub(super) fn push(&mut self, own: &[Arc<Op>], effects: &mut Vec<Effect>) {
-        let links = self.peers.asked_links();
+    /// Tells the peers of this server's new operations, those peers that are told now. Who does not keep up pulls them. Says whether
+    /// anybody was told.
+    pub(super) fn push(&mut self, own: &[Arc<Op>], now: Told, effects: &mut Vec<Effect>) -> bool {
+        let mut links = self.peers.asked_links();
+        links.retain(|link| self.peers.links.get(link).is_some_and(|link| Told::of(link) == now));
         if links.is_empty() {
-            return;
+            return false;
         }
         let ops: Vec<(u64, Bytes)> = own.iter().map(|op| (op.dot.seq, encode_op(op))).collect();
         let mut rest = ops.as_slice();
+        let mut is_told = false;
         while let Some((_, first)) = rest.first() {
             let mut bytes = first.len();
             let fits = |(_, op): &&(u64, Bytes)| {
@@ -435,6 +458,7 @@ impl Replica {
             for link in &links {
                 let Some(peer) = self.peers.links.get_mut(link) else { continue };
                 if peer.takes_push(&self.writer, last, message.len()) {
+                    is_told = true;
                     effects.push(Effect::ToPeer { link: *link, bytes: message.clone() });
                     if self.plant.has(Planted::PushCountsAsStored) {
                         peer.have.raise(self.writer.clone(), last);
@@ -442,14 +466,17 @@ impl Replica {
                 }
             }
         }
+        is_told
     }
 
     fn on_push(&mut self, now: Now, link: PeerLink, ops: &[Bytes], effects: &mut Vec<Effect>) {
         let taken = self.take_over(ops);
         let Some(from) = self.peers.links.get_mut(&link) else { return };
-        // A server pushes what is on its disk.
-        for (writer, count) in taken.told.iter() {
-            from.have.raise(writer.clone(), count);
+        // An older server pushes what is on its disk.
+        if Told::of(from) == Told::WhenStored {
+            for (writer, count) in taken.told.iter() {
+                from.have.raise(writer.clone(), count);
+            }
         }
         let Some(pusher) = from.name().cloned().filter(|_| taken.gap) else { return };
         let to_pusher = self
@@ -484,6 +511,12 @@ impl Replica {
             }
             let next = self.next_seq(&writer);
             if op.dot.seq > next || !self.storage.has_room() {
+                taken.gap = true;
+                continue;
+            }
+            if op.dot.seq == next && op.lamport <= self.last_lamport(&writer) {
+                self.counters.peer_messages_ignored += 1;
+                tracing::warn!(dot = ?op.dot, "ignored an operation that does not stand after its writer's last one");
                 taken.gap = true;
                 continue;
             }

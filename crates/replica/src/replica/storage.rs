@@ -2,18 +2,18 @@
 //! Nothing here is in the history yet: it is neither shown, nor reported to peers, nor acknowledged. What is shown is stored
 //! along.
 
-use super::replication::Pulled;
+use super::replication::{Pulled, Told};
 use super::requests::Client;
 use super::{Effect, Now, PeerLink, Replica};
 use crate::constants::{
     BATCH_BYTES_MAX, BATCH_OPS_MAX, ENTRY_OVERHEAD_BYTES, SHOWN_STORE_AT_STOP, SHOWN_STORE_INTERVAL,
-    STORAGE_STUCK_AFTER,
+    STORAGE_RETRY, STORAGE_STUCK_AFTER,
 };
 use crate::op::{Op, OpKind};
 use crate::planted::Planted;
 use crate::vector::{VersionVector, Writer};
 use papo_protocol::epoch::Epoch;
-use papo_protocol::{ChannelName, Identity, UserName};
+use papo_protocol::{ChannelName, Identity, Lamport, UserName};
 use std::collections::{HashMap, HashSet};
 use std::mem;
 use std::sync::Arc;
@@ -34,6 +34,8 @@ struct Batch {
     epoch: Option<Epoch>,
     /// Pulls whose answers are in here or in an earlier batch, and how they end once it is stored.
     pulls: Vec<(PeerLink, Pulled)>,
+    /// Whether peers were sent this server's operations in here, which therefore cannot be taken back.
+    is_pushed: bool,
 }
 
 impl Batch {
@@ -58,19 +60,23 @@ pub(super) struct Storage {
     /// When it went to the disk.
     since: Duration,
     collecting: Batch,
-    /// The highest operation of each writer in either.
-    highest: HashMap<Writer, u64>,
+    /// The last operation of each writer in either.
+    last: HashMap<Writer, (u64, Lamport)>,
+    /// When to try again, while the disk is too full for operations that peers may have already.
+    retry_at: Option<Duration>,
 }
 
 impl Storage {
     /// Whether another operation may be added.
     pub(super) fn has_room(&self) -> bool {
-        self.collecting.ops.len() < BATCH_OPS_MAX && self.collecting.bytes < BATCH_BYTES_MAX
+        self.retry_at.is_none()
+            && self.collecting.ops.len() < BATCH_OPS_MAX
+            && self.collecting.bytes < BATCH_BYTES_MAX
     }
 
     /// Adds an operation from a peer.
     pub(super) fn add(&mut self, op: Arc<Op>) {
-        self.highest.insert(Writer::of(&op.dot), op.dot.seq);
+        self.last.insert(Writer::of(&op.dot), (op.dot.seq, op.lamport));
         self.collecting.add(op);
     }
 
@@ -80,9 +86,9 @@ impl Storage {
         self.add(op);
     }
 
-    /// The highest operation of `writer` on its way, 0 without one.
-    pub(super) fn highest(&self, writer: &Writer) -> u64 {
-        self.highest.get(writer).copied().unwrap_or(0)
+    /// Number and Lamport value of the last operation of `writer` on its way, 0 without one.
+    fn last(&self, writer: &Writer) -> (u64, Lamport) {
+        self.last.get(writer).copied().unwrap_or_default()
     }
 
     fn any(&self, holds: impl Fn(&Batch) -> bool) -> bool {
@@ -139,6 +145,7 @@ impl Storage {
         effects: &mut Vec<Effect>,
     ) {
         self.since = now.monotonic;
+        self.retry_at = None;
         let next = Batch { number: self.collecting.number + 1, ..Batch::default() };
         let mut batch = mem::replace(&mut self.collecting, next);
         batch.epoch = epoch;
@@ -150,14 +157,14 @@ impl Storage {
     fn take(&mut self, number: u64) -> Option<Batch> {
         let batch = self.in_flight.take_if(|batch| batch.number == number)?;
         if self.collecting.ops.is_empty() {
-            self.highest.clear();
+            self.last.clear();
         }
         Some(batch)
     }
 
     /// Takes what has collected.
     fn take_collected(&mut self) -> Batch {
-        self.highest.clear();
+        self.last.clear();
         let next = Batch { number: self.collecting.number + 1, ..Batch::default() };
         mem::replace(&mut self.collecting, next)
     }
@@ -166,41 +173,66 @@ impl Storage {
 impl Replica {
     /// The number of the next operation of `writer`, after those held and those on their way.
     pub(super) fn next_seq(&self, writer: &Writer) -> u64 {
-        self.history.count(writer).max(self.storage.highest(writer)) + 1
+        let (last, _) = self.storage.last(writer);
+        self.history.count(writer).max(last) + 1
     }
 
-    /// Hands to the disk what has collected, what is shown and the epoch, unless a batch is being stored. For what is shown alone only
-    /// once in a while: after a crash the peers tell it again.
+    /// The Lamport value of the last operation of `writer` that is held or on its way.
+    pub(super) fn last_lamport(&self, writer: &Writer) -> Lamport {
+        let (_, last) = self.storage.last(writer);
+        self.history.last_lamport(writer).max(last)
+    }
+
+    /// Hands to the disk what has collected and the epoch, unless a batch is being stored, and what is shown once in a while: after a
+    /// crash it is shown again from what the disks hold. Peers are sent this server's operations at the same moment, so that
+    /// their disks work while this one does.
     pub(super) fn flush(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        let ops = !self.storage.collecting.ops.is_empty();
-        let dues = [self.shown_is_due(), self.epoch_is_due()];
-        let is_due = dues.into_iter().flatten().any(|due| due <= now.monotonic);
-        if !self.storage.is_idle() || !(ops || is_due) {
+        if self.storage_is_due().is_none_or(|due| due > now.monotonic) {
             return;
         }
-        let shown = (!self.shown_is_stored).then(|| self.history.shown().clone());
-        if shown.is_some() {
+        let shown_is_due = self.shown_is_due().is_some_and(|due| due <= now.monotonic);
+        let shown = shown_is_due.then(|| self.history.shown().clone());
+        if shown_is_due {
             self.shown_is_stored = true;
             self.shown_stored_at = now.monotonic;
+        }
+        let own = self.own(&self.storage.collecting.ops);
+        if !own.is_empty() {
+            self.storage.collecting.is_pushed |= self.push(&own, Told::WhenBegun, effects);
         }
         let epoch = self.coordination.to_store().map(|(epoch, _)| epoch);
         self.storage.store(now, shown, epoch, effects);
     }
 
-    /// When what is shown is to be stored if no operation is; `None` when it is stored, or the disk will say when it is idle.
-    pub(super) fn shown_is_due(&self) -> Option<Duration> {
-        let due = !self.shown_is_stored && self.storage.is_idle();
+    /// Since when or from when on there is something for the disk; `None` while there is nothing, or a batch is being stored: the
+    /// disk says when it is idle.
+    pub(super) fn storage_is_due(&self) -> Option<Duration> {
+        if !self.storage.is_idle() {
+            return None;
+        }
+        if let Some(retry) = self.storage.retry_at {
+            return Some(retry);
+        }
+        if !self.storage.collecting.ops.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let epoch = self.coordination.to_store().map(|(_, due)| due);
+        [self.shown_is_due(), epoch].into_iter().flatten().min()
+    }
+
+    /// When what is shown is to be stored; `None` when it is.
+    fn shown_is_due(&self) -> Option<Duration> {
         // A server that stops may have no other occasion.
         let interval = if self.draining.is_some() { SHOWN_STORE_AT_STOP } else { SHOWN_STORE_INTERVAL };
-        due.then_some(self.shown_stored_at + interval)
+        (!self.shown_is_stored).then_some(self.shown_stored_at + interval)
     }
 
-    /// When an epoch is to be stored if no operation is; `None` without one, or when the disk will say when it is idle.
-    pub(super) fn epoch_is_due(&self) -> Option<Duration> {
-        self.coordination.to_store().filter(|_| self.storage.is_idle()).map(|(_, due)| due)
+    /// Those of this boot.
+    fn own(&self, ops: &[Arc<Op>]) -> Vec<Arc<Op>> {
+        ops.iter().filter(|op| op.dot.boot == self.settings.boot).cloned().collect()
     }
 
-    /// A batch is on this disk: its own operations are pushed, and wait until they are durable.
+    /// A batch is on this disk: its own operations wait until they are durable.
     pub(super) fn on_stored(&mut self, now: Now, number: u64, effects: &mut Vec<Effect>) {
         let Some(batch) = self.storage.take(number) else {
             tracing::warn!(batch = number, "a batch that is not being stored was reported as stored");
@@ -218,14 +250,17 @@ impl Replica {
             }
         }
         self.timekeeping.note_operations(batch.ops.len());
-        self.counters.ops_appended += batch.requests.len() as u64;
-        self.counters.ops_replicated += (batch.ops.len() - batch.requests.len()) as u64;
-        let own: Vec<Arc<Op>> = batch.requests.iter().map(|(_, op)| Arc::clone(op)).collect();
+        let own = self.own(&batch.ops);
+        self.counters.ops_appended += own.len() as u64;
+        self.counters.ops_replicated += (batch.ops.len() - own.len()) as u64;
+        self.push(&own, Told::WhenStored, effects);
         let deadline = now.monotonic + self.settings.write_deadline;
-        for (client, op) in batch.requests {
-            self.unconfirmed.add(op, client, deadline);
+        for op in own {
+            self.unconfirmed.add(op);
         }
-        self.push(&own, effects);
+        for (client, op) in batch.requests {
+            self.unconfirmed.add_asker(op.dot.seq, client, deadline);
+        }
         for (link, pulled) in batch.pulls {
             self.finish_pull(now, link, pulled, effects);
         }
@@ -233,6 +268,9 @@ impl Replica {
 
     /// The disk is full. What has collected meanwhile follows the lost operations of the same writers, so it goes with them.
     /// Clients are sent elsewhere; what came from peers is pulled again later, so this ends by itself.
+    ///
+    /// But this server's operations that peers may have are what their numbers stand for, for ever: they are kept, and stored when
+    /// there is room. Whether they are durable before that, only the peers know.
     pub(super) fn on_storage_full(&mut self, now: Now, number: u64, effects: &mut Vec<Effect>) {
         let Some(batch) = self.storage.take(number) else {
             tracing::warn!(batch = number, "a batch that is not being stored was reported as refused");
@@ -247,9 +285,20 @@ impl Replica {
         } else {
             self.storage.take_collected()
         };
+        if batch.is_pushed {
+            for op in self.own(&batch.ops) {
+                self.storage.add(op);
+            }
+            self.storage.collecting.is_pushed = true;
+            self.storage.retry_at = Some(now.monotonic + STORAGE_RETRY);
+        }
         for batch in [batch, collected] {
             for (client, _) in batch.requests {
-                self.turn_away(now, client, effects);
+                if batch.is_pushed {
+                    self.answer_unknown(now, client, effects);
+                } else {
+                    self.turn_away(now, client, effects);
+                }
             }
             for (link, _) in batch.pulls {
                 self.finish_pull(now, link, Pulled::Some, effects);

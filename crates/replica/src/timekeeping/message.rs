@@ -5,7 +5,7 @@ use papo_protocol::epoch::Epoch;
 use serde::{Deserialize, Serialize};
 
 /// One message.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Message {
     /// The coordinator asks a server what its clocks say.
     Probe {

@@ -8,7 +8,7 @@
 //! what its clock said when it answered, so that an adjustment means the same whenever it comes; and it obeys one a round, for a
 //! reading that it gave, in this boot.
 
-use super::mean::fault_tolerant_mean;
+use super::mean::{Mean, fault_tolerant_mean};
 use super::{ErrorBound, Moment, Offset};
 use crate::constants::{
     PROBE_TIME_MAX, PROBES_A_ROUND, READING_BOUND, READINGS_TO_TRUST, ROUND_INTERVAL_MIN, ROUND_TIME_MAX,
@@ -258,7 +258,7 @@ impl Round {
             mean: None,
             error: measured.iter().map(|(_, measured)| measured.error).max().unwrap_or_default(),
         };
-        let Some(mean) = fault_tolerant_mean(&calendars).filter(|mean| mean.is_majority()) else {
+        let Some(mean) = fault_tolerant_mean(&calendars).filter(Mean::is_majority) else {
             return concluded;
         };
         concluded.mean = Some(Moment::default() + (mean.value + now));

@@ -1,9 +1,11 @@
 //! One story each.
 
-use super::super::{ElectionOrder, Fitness, Message, Role};
+use super::super::{Coordination, ElectionOrder, ElectionSettings, Fitness, Message, Role};
 use super::world::{World, milliseconds, name, seconds};
 use crate::notice::{ElectionOutcome, Notice};
+use papo_protocol::Boot;
 use papo_protocol::epoch::Epoch;
+use papo_protocol::reference::ReferenceAnswer;
 use std::time::Duration;
 
 /// What the design promises at default settings.
@@ -352,20 +354,18 @@ fn a_server_of_a_cluster_of_one_leads_it() {
 }
 
 #[test]
-fn a_server_that_hears_of_several_epochs_at_once_obeys_none_but_the_highest() {
-    let mut world = World::new(5, ElectionOrder::Highest, 7);
-    // What server-5 and then server-3 said waits in its sockets.
-    world.pass(milliseconds(100));
-    world.pause(4);
-    world.until_all_follow_but(4, 5, FAILOVER);
-    world.pass(milliseconds(2100));
-    world.set_fitness(5, Fitness::Unfit);
-    world.until_all_follow_but(4, 3, FAILOVER);
-    world.resume(4);
-    world.until_all_follow(3, FAILOVER);
-    let obeyed = world.notices.iter().filter_map(|(_, by, notice)| match notice {
-        Notice::Follows { epoch, .. } if *by == 4 => Some(epoch.number),
-        _ => None,
-    });
-    assert_eq!(obeyed.collect::<Vec<_>>(), [2]);
+fn invariant_4_a_coordinator_is_not_obeyed_once_a_higher_epoch_is_on_its_way_to_the_disk() {
+    let epochs = [1, 2].map(|number| Epoch { number, boot: Boot(number) });
+    let members = [1, 2, 3].map(name);
+    let settings = ElectionSettings { order: ElectionOrder::Highest, hand_over: seconds(60) };
+    let mut server = Coordination::new(seconds(1), name(2), Boot(9), settings, &members, Epoch::default());
+    server.on_fitness(seconds(1), Fitness::Fit);
+    server.on_greeting(seconds(1), &name(1), Boot(1), Epoch::default());
+    server.on_message(seconds(1), &name(1), Boot(1), &Message::Lead { epoch: epochs[0] });
+    assert_eq!(server.to_store().map(|(epoch, _)| epoch), Some(epochs[0]), "it is being stored");
+    server.on_reference(seconds(1), ReferenceAnswer::Reported(epochs[1]));
+    server.on_stored(seconds(1), epochs[0]);
+    assert_eq!(server.leadership().coordinator, None);
+    server.on_stored(seconds(1), epochs[1]);
+    assert_eq!((server.leadership().epoch, server.leadership().coordinator), (epochs[1], None));
 }

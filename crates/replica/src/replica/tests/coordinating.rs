@@ -11,8 +11,8 @@ use papo_protocol::reference::{Claim, ClaimAnswer, ReferenceAnswer};
 fn claimed(world: &mut World, host: usize) -> Claim {
     for _ in 0..100 {
         world.pass(100);
-        let asked = std::mem::take(&mut world.hosts[host].asked);
-        if let Some(claim) = asked.into_iter().find_map(|call| match call {
+        let asked = std::mem::take(&mut world.asked).into_iter();
+        if let Some(claim) = asked.filter(|(by, _)| *by == host).find_map(|(_, call)| match call {
             ReferenceCall::Claim(claim) => Some(claim),
             _ => None,
         }) {
@@ -101,7 +101,7 @@ fn on_a_full_disk_an_epoch_is_tried_again_once_in_a_while_and_nobody_leads() {
     assert!((5..=12).contains(&tried), "tried {tried} times in ten seconds");
     assert_ne!(world.hosts[0].replica.leadership().role, Role::Leading);
     let claims = |world: &World| {
-        world.hosts[0].asked.iter().filter(|call| matches!(call, ReferenceCall::Claim(_))).count()
+        world.asked.iter().filter(|(_, call)| matches!(call, ReferenceCall::Claim(_))).count()
     };
     assert_eq!(claims(&world), 0, "who cannot store an epoch claims none");
     world.hosts[0].disk = Disk::Works;
@@ -186,11 +186,9 @@ fn a_stopping_coordinator_resigns_before_it_goes() {
     let epoch = grant(&mut world, 2);
     world.run();
     assert!(!world.hosts[2].replica.has_left_office());
-    world.hosts[2].asked.clear();
+    world.asked.clear();
     world.input(2, Input::Drain);
-    let [ReferenceCall::Resign(resign)] = world.hosts[2].asked.as_slice() else {
-        panic!("{:?}", world.hosts[2].asked)
-    };
+    let [(2, ReferenceCall::Resign(resign))] = world.asked.as_slice() else { panic!("{:?}", world.asked) };
     assert_eq!((&resign.name, resign.epoch), (&name(3), epoch));
     world.input(2, Input::Reference(ReferenceAnswer::Reported(epoch)));
     world.run();

@@ -381,6 +381,23 @@ fn messages_out_of_place_and_operations_in_our_own_name_are_ignored() {
 }
 
 #[test]
+fn an_operation_that_does_not_stand_after_its_writers_last_one_is_ignored() {
+    let mut world = World::linked(2);
+    world.ask(0, "login", &[("user", "ana")]);
+    world.run();
+    let mut op = world.hosts[0].stored[0].as_ref().clone();
+    op.dot.seq = 2;
+    let push = |op: &Op| PeerMessage::Push { ops: vec![encode_op(op)] }.encode();
+    world.input(1, Input::PeerMessage { link: ends(0, 1)[1], bytes: push(&op) });
+    world.run();
+    assert_eq!((world.counters(1).peer_messages_ignored, world.hosts[1].stored.len()), (1, 1));
+    op.lamport = Lamport::new(op.lamport.get() + 1).unwrap();
+    world.input(1, Input::PeerMessage { link: ends(0, 1)[1], bytes: push(&op) });
+    world.run();
+    assert_eq!((world.counters(1).peer_messages_ignored, world.hosts[1].stored.len()), (1, 2));
+}
+
+#[test]
 fn a_stopping_server_knows_when_its_peers_hold_what_it_holds() {
     let mut world = World::linked(2);
     world.cut(0, 1);
