@@ -39,6 +39,8 @@ pub enum Command {
     Ref(ReferenceArgs),
     /// Run a bot that chats by itself
     Bot(crate::bot::BotOptions),
+    /// Show a whole cluster at a glance
+    Status(crate::status::StatusOptions),
     /// Write a server's history in the exercise's formats
     Export(crate::export::ExportOptions),
     /// Write what a server_data.json says into a running cluster
