@@ -5,6 +5,7 @@ mod comparing;
 mod cursors;
 mod durable;
 mod interleaving;
+mod keeping_time;
 mod members;
 mod pushing;
 mod replicating;
@@ -25,6 +26,7 @@ use crate::vector::VersionVector;
 use bytes::Bytes;
 use papo_protocol::client::{ReadReply, read_reply, write_request};
 use papo_protocol::publication::PublicationMeta;
+use papo_protocol::reference::ReferenceCall;
 use papo_protocol::reply::Compat;
 use papo_protocol::time::UnixMillis;
 use papo_protocol::worker_link::Cookie;
@@ -152,6 +154,10 @@ struct World {
     /// To which host, on which of its links, what.
     messages: VecDeque<(usize, PeerLink, Bytes)>,
     cut: Vec<(usize, usize)>,
+    /// By how many milliseconds each host's calendar is ahead.
+    ahead: Vec<i64>,
+    /// What the reference service, which is not in this world, was asked by whom.
+    asked: Vec<(usize, ReferenceCall)>,
     last_request: u64,
 }
 
@@ -175,8 +181,17 @@ impl World {
 
     fn of(settings: impl Iterator<Item = ReplicaSettings>) -> Self {
         let now = Now { monotonic: Duration::from_secs(5), unix: UnixMillis(START) };
-        let hosts = settings.map(|settings| Host::new(settings, now)).collect();
-        let mut world = Self { now, hosts, messages: VecDeque::new(), cut: Vec::new(), last_request: 0 };
+        let hosts: Vec<_> = settings.map(|settings| Host::new(settings, now)).collect();
+        let ahead = vec![0; hosts.len()];
+        let mut world = Self {
+            now,
+            hosts,
+            messages: VecDeque::new(),
+            cut: Vec::new(),
+            ahead,
+            asked: Vec::new(),
+            last_request: 0,
+        };
         world.pass(0);
         world
     }
@@ -220,9 +235,15 @@ impl World {
         self.cut.extend([(a, b), (b, a)]);
     }
 
+    /// What the clocks of this host say.
+    fn machine(&self, at: usize) -> Now {
+        Now { unix: UnixMillis(self.now.unix.0 + self.ahead.get(at).unwrap_or(&0)), ..self.now }
+    }
+
     fn input(&mut self, host: usize, input: Input) {
         let mut effects = Vec::new();
-        self.hosts[host].replica.handle(self.now, input, &mut effects);
+        let machine = self.machine(host);
+        self.hosts[host].replica.handle(machine, input, &mut effects);
         self.execute(host, effects);
     }
 
@@ -255,8 +276,8 @@ impl World {
                     host.publications.push((topic, body, meta));
                     host.order.push("publish");
                 }
-                // There is no reference service in this world.
-                Effect::AskReference(_) | Effect::Notice(_) => {}
+                Effect::AskReference(call) => self.asked.push((at, call)),
+                Effect::Notice(_) => {}
                 Effect::ToPeer { link, bytes } => {
                     let asks = link.0 < 200;
                     let other = usize::try_from(link.0 % 100).unwrap();
@@ -303,7 +324,8 @@ impl World {
 
     fn tick(&mut self, at: usize) {
         let mut effects = Vec::new();
-        self.hosts[at].replica.tick(self.now, &mut effects);
+        let machine = self.machine(at);
+        self.hosts[at].replica.tick(machine, &mut effects);
         self.execute(at, effects);
     }
 
