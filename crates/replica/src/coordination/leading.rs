@@ -120,10 +120,10 @@ impl Coordination {
             }
             HandOver::Kept { contact_from } => self.offer_to_better(now, contact_from),
             HandOver::Offered { to, until } if until <= now || !self.contacts.has(&to) => {
-                self.keep_office(now)
+                self.keep_office(now);
             }
             HandOver::Resigning { to, until } if until <= now || !self.contacts.has(&to) => {
-                self.hand(now, to)
+                self.hand(now, to);
             }
             HandOver::Handed { to, until } if until <= now || !self.contacts.has(&to) => {
                 self.take_back(now, to);
@@ -248,7 +248,7 @@ impl Coordination {
     pub(super) fn on_hand_over(&mut self, now: Duration) {
         match &self.state {
             State::Leaderless { .. } | State::Following { .. } if self.may_elect() => {
-                self.begin_claiming(now, now)
+                self.begin_claiming(now, now);
             }
             State::Electing { step: Step::Asking { .. } | Step::Awaiting { .. }, began } => {
                 self.begin_claiming(now, *began);

@@ -2,6 +2,7 @@
 
 mod changing;
 mod comparing;
+mod coordinating;
 mod cursors;
 mod durable;
 mod interleaving;
@@ -25,6 +26,7 @@ use crate::timekeeping::ClockSync;
 use crate::vector::VersionVector;
 use bytes::Bytes;
 use papo_protocol::client::{ReadReply, read_reply, write_request};
+use papo_protocol::epoch::Epoch;
 use papo_protocol::publication::PublicationMeta;
 use papo_protocol::reference::ReferenceCall;
 use papo_protocol::reply::Compat;
@@ -99,6 +101,8 @@ struct Host {
     stored_shown: VersionVector,
     outcomes: BTreeMap<u64, Outcome>,
     publications: Vec<(String, Bytes, PublicationMeta)>,
+    /// That were to be stored.
+    epochs: Vec<Epoch>,
     /// `publish` and `reply` in the order they left.
     order: Vec<&'static str>,
 }
@@ -127,6 +131,7 @@ impl Host {
             stored_shown: VersionVector::default(),
             outcomes: BTreeMap::new(),
             publications: Vec::new(),
+            epochs: Vec::new(),
             order: Vec::new(),
         })
     }
@@ -270,6 +275,7 @@ impl World {
                         "a batch stores something"
                     );
                     host.batch_sizes.extend(Some(ops.len()).filter(|size| *size > 0));
+                    host.epochs.extend(epoch);
                     host.batches.push_back((batch, ops, shown));
                 }
                 Effect::Publish { topic, body, meta } => {
