@@ -44,6 +44,8 @@ const DEBOUNCE: Duration = Duration::from_millis(30);
 const STEP: Duration = Duration::from_secs(2);
 /// Between two looks at a cluster at rest: its servers are asked how they stand, and the API server is asked nothing.
 const REST: Duration = Duration::from_secs(30);
+/// The same while a server catches up, or one is chosen that coordinates.
+const UNREST: Duration = Duration::from_secs(5);
 /// Wait for watches that are behind.
 const BEHIND: Duration = Duration::from_millis(200);
 
@@ -273,7 +275,7 @@ impl Operator {
         let under_way = change.is_some() || !matches!(rolling, Rolling::Settled);
         let again = [
             under_way.then_some(STEP),
-            (!fleets.servers.addresses().is_empty()).then_some(REST),
+            (!fleets.servers.addresses().is_empty()).then_some(if status.is_at_rest() { REST } else { UNREST }),
             told.again_after(),
         ];
         let again = again.into_iter().flatten().min();

@@ -389,6 +389,14 @@ impl ChatClusterStatus {
         wordless(self) == wordless(other)
     }
 
+    /// Whether every server has what the others have, and one coordinates, if they choose one at all.
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
+        let chooses = self.members.iter().any(|member| member.role.is_some());
+        let in_sync = self.members.iter().all(|member| member.state == MemberState::InSync);
+        in_sync && (self.coordinator.is_some() || !chooses)
+    }
+
     /// A condition.
     #[must_use]
     pub fn condition(&self, kind: ConditionType) -> Option<&Condition> {

@@ -67,15 +67,16 @@ def is_ready(pod: dict) -> bool:
 
 
 def watch_rollout(chat, wanted: str, seconds: float = ROLLOUT_SECONDS) -> list[tuple[str, float]]:
-    """Waits until all pods run an image and everything is Ready: each server's pod, and the seconds from its end to its being ready
-    again. Never is more than one server away."""
+    """Waits until all pods run an image and everything is Ready: each server's pod that did not run it yet, and the seconds from its
+    end to its being ready again. Never is more than one server away."""
     began, gone, back = time.monotonic(), {}, {}
-    before = {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in chat.pods("server")}
+    names = {pod["metadata"]["name"] for pod in chat.pods("server")}
+    before = {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in chat.pods("server") if image(pod) != wanted}
 
     def look() -> bool:
         pods = {pod["metadata"]["name"]: pod for pod in chat.pods("server")}
         now = time.monotonic() - began
-        away = [name for name in before if name not in pods or not is_ready(pods[name])]
+        away = [name for name in names if name not in pods or not is_ready(pods[name])]
         assert len(away) <= 1, f"away at once: {away}"
         for name, uid in before.items():
             if name not in gone and (name not in pods or pods[name]["metadata"]["uid"] != uid):
@@ -89,6 +90,27 @@ def watch_rollout(chat, wanted: str, seconds: float = ROLLOUT_SECONDS) -> list[t
     except AssertionError as error:
         raise AssertionError(f"{error}\n{json.dumps(chat.status(), indent=1)}\n{chat.kubectl('get', 'pods', '-o', 'wide')}") from None
     return [(name, round(back[name] - gone[name], 1)) for name in sorted(gone, key=gone.get)]
+
+
+def said(chat, number: int) -> dict:
+    """What a server says of itself; empty while it says nothing."""
+    path = f"/api/v1/namespaces/{chat.namespace}/pods/papo-server-{number}:8080/proxy/status"
+    done = chat.kube.run("kubectl", "get", "--raw", path, check=False)
+    return json.loads(done.stdout) if done.returncode == 0 else {}
+
+
+def coordinator(chat, *others: str) -> str | None:
+    """Who coordinates by its own word, once somebody does who is none of `others`; nobody in a version that knows no coordinator."""
+    if "role" not in said(chat, 1) and "role" not in said(chat, 2):
+        return None
+
+    def leads() -> str | None:
+        for number in (1, 2, 3):
+            if f"server-{number}" not in others and said(chat, number).get("role") == "leading":
+                return f"server-{number}"
+        return None
+
+    return wait_until("one coordinates", leads)
 
 
 def events(chat) -> list[dict]:
