@@ -94,7 +94,7 @@ pub fn between(previous: Option<&ChatClusterStatus>, next: &ChatClusterStatus) -
                 notes.push(Note::new(true, "Degraded", "Look", condition(ConditionType::Degraded)));
             }
             Phase::Invalid => {
-                notes.push(Note::new(true, "InvalidSpec", "Validate", condition(ConditionType::Valid)))
+                notes.push(Note::new(true, "InvalidSpec", "Validate", condition(ConditionType::Valid)));
             }
             Phase::Pending | Phase::Progressing | Phase::Degraded => {}
         }
