@@ -24,3 +24,4 @@ pub mod probe;
 pub mod resource;
 pub mod status;
 pub mod validate;
+pub mod volumes;

@@ -7,6 +7,7 @@ use papo_operator::{
     controller, crd,
     http::{self, Surface},
     metrics::Metrics,
+    observe,
 };
 use papo_settings::ListenAddress;
 use std::{
@@ -94,7 +95,15 @@ async fn run(arguments: RunArgs) -> anyhow::Result<()> {
         format!("cannot listen for HTTP on {address}: choose another address with --http")
     })?;
     let namespace = arguments.watch_namespace.as_deref();
-    let running = controller::start(client, namespace, arguments.node_image.clone(), metrics.clone());
+    let knows_pod_monitors =
+        observe::knows_pod_monitors(&client).await.context("cannot ask Kubernetes what it knows")?;
+    let running = controller::start(
+        client,
+        namespace,
+        knows_pod_monitors,
+        arguments.node_image.clone(),
+        metrics.clone(),
+    );
     let ready = Arc::new(AtomicBool::new(false));
     let surface = Surface { metrics, clusters: running.caches.clusters.clone(), ready: Arc::clone(&ready) };
     let caches = running.caches;
