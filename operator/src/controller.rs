@@ -138,7 +138,8 @@ pub fn start(
 async fn reconcile(cluster: Arc<ChatCluster>, operator: Arc<Operator>) -> Result<Action, ReconcileError> {
     operator.caches.wait_until_ready().await.map_err(ReconcileError::Watches)?;
     let began = Instant::now();
-    let result = operator.reconcile(&cluster).await;
+    // On the heap: it holds the plan of every kind.
+    let result = Box::pin(operator.reconcile(&cluster)).await;
     let (ending, result) = match result {
         Ok((ending, action)) => {
             operator.backoff().on_success(&ObjectRef::from_obj(cluster.as_ref()));

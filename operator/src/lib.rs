@@ -6,6 +6,8 @@
 //! pure functions.
 //! [`controller`] puts them together. A reconcile that finds nothing to do sends no request.
 //!
+//! Of several operators, the holder of a [`lease`] works.
+//!
 //! The operator must not know the node's code, nor what servers say to each other: it knows `papo-settings` and Kubernetes.
 
 pub mod apply;
@@ -15,6 +17,7 @@ pub mod compare;
 pub mod controller;
 pub mod crd;
 pub mod http;
+pub mod lease;
 pub mod membership;
 pub mod metrics;
 pub mod names;
