@@ -8,9 +8,11 @@ mod chat;
 mod cli;
 mod client;
 mod drain;
+mod draining;
 mod envelope;
 mod export;
 mod http;
+mod http_get;
 mod import;
 mod local;
 mod logging;
@@ -24,6 +26,7 @@ mod role;
 mod roles;
 mod server;
 mod shutdown;
+mod status;
 mod storage;
 mod targets;
 
@@ -56,8 +59,10 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Local(options) => return on_runtime(local::run(options.or_environment(&environment))),
         Command::Chat(options) => return on_runtime(chat::run(options.or_environment(&environment))),
         Command::Bot(options) => return on_runtime(bot::run(options.or_environment(&environment))),
+        Command::Status(options) => return on_runtime(status::run(options)),
         Command::Export(options) => export::run(&options)?,
         Command::Import(options) => return on_runtime(import::run(options.or_environment(&environment))),
+        Command::Drain(args) => return on_runtime(draining::run(args, environment)),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "papo", &mut std::io::stdout());
         }

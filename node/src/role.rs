@@ -30,6 +30,10 @@ pub const REPLY_RECEIVES: usize = REPLY_BYTES_MAX + ENVELOPE_BYTES;
 pub const REPLIES_QUEUED_MAX: usize = 2 * REPLY_BYTES_MAX;
 /// A link may ask for so many times the topics that a subscriber may have: those over the bound are counted and not heard.
 const SUBSCRIPTIONS_SLACK: usize = 2;
+/// Two clocks read within this were read at once: reading takes a hundredth of it, being interrupted a hundred times as much.
+const CLOCKS_READ_WITHIN: Duration = Duration::from_micros(10);
+/// So often at most, where something always comes between.
+const CLOCKS_READ_MAX: usize = 4;
 /// Longest sleep of a role's loop: bounds the harm of a wrong `next_tick`.
 const TICK_MAX: Duration = Duration::from_secs(1);
 
@@ -250,12 +254,21 @@ pub fn now() -> Now {
     Now { monotonic, unix: UnixMillis(calendar.div_euclid(1000)) }
 }
 
-/// The same, the calendar in microseconds since 1970.
+/// The same, the calendar in microseconds since 1970. Both are of one moment: where something came between, they are read again.
 #[must_use]
 pub fn clocks() -> (Duration, i64) {
     static START: OnceLock<Instant> = OnceLock::new();
-    let monotonic = START.get_or_init(Instant::now).elapsed();
-    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let start = START.get_or_init(Instant::now);
+    let mut monotonic = start.elapsed();
+    let mut since_epoch = Duration::ZERO;
+    for _ in 0..CLOCKS_READ_MAX {
+        since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let after = start.elapsed();
+        let took = after - std::mem::replace(&mut monotonic, after);
+        if took < CLOCKS_READ_WITHIN {
+            break;
+        }
+    }
     let calendar = i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX);
     let error = TEST_CALENDAR.get().map_or(0, |calendar| calendar.error(monotonic));
     (monotonic, calendar.saturating_add(error))

@@ -26,10 +26,15 @@ pub const LABEL_POD_NAME: &str = "statefulset.kubernetes.io/pod-name";
 /// Set by the StatefulSet controller on its pods: the number at the end of their name.
 pub const LABEL_POD_INDEX: &str = "apps.kubernetes.io/pod-index";
 
+/// Set by the StatefulSet controller on its pods: the revision of the template that they were made from.
+pub const LABEL_REVISION: &str = "controller-revision-hash";
+
 /// Hash of the object as it was built: another one means that the operator now wants something else.
 pub const ANNOTATION_APPLIED_HASH: &str = "papo.dev/applied-hash";
 /// On the StatefulSet of servers: the operator's own image when the cluster was made. An operator with another one restarts nothing.
 pub const ANNOTATION_DEFAULT_IMAGE: &str = "papo.dev/default-image";
+/// On the StatefulSet of servers: what the cluster's pods are like, see [`crate::validate::PodForm`].
+pub const ANNOTATION_POD_FORM: &str = "papo.dev/pod-form";
 /// On the StatefulSet of servers: who the servers are, see [`crate::membership`].
 pub const ANNOTATION_MEMBERSHIP: &str = "papo.dev/membership";
 /// On the pods of servers, once the generation of the membership has changed: a change of a pod is what makes the kubelet look at

@@ -3,7 +3,7 @@
 //! All kinds but Services are watched by the operator's label. Services are watched all, as a plain alias may belong to anybody; of
 //! those that are not ours only metadata is kept.
 
-use crate::{build::owning_cluster, names, resource::ChatCluster};
+use crate::{build::owning_cluster, names, pods, resource::ChatCluster};
 use futures::{
     SinkExt, Stream, StreamExt,
     channel::mpsc::{self, Sender},
@@ -12,7 +12,7 @@ use k8s_openapi::{
     NamespaceResourceScope,
     api::{
         apps::v1::{Deployment, StatefulSet},
-        core::v1::{ConfigMap, Secret, Service, ServiceAccount},
+        core::v1::{ConfigMap, Pod, Secret, Service, ServiceAccount},
         policy::v1::PodDisruptionBudget,
     },
 };
@@ -56,6 +56,8 @@ pub struct Observed {
     pub deployments: Found<Deployment>,
     /// PodDisruptionBudgets.
     pub pod_disruption_budgets: Found<PodDisruptionBudget>,
+    /// Pods, as far as [`crate::pods`] reads them.
+    pub pods: Found<Pod>,
 }
 
 /// The watches ended.
@@ -77,6 +79,7 @@ pub struct Caches {
     stateful_sets: Store<StatefulSet>,
     deployments: Store<Deployment>,
     pod_disruption_budgets: Store<PodDisruptionBudget>,
+    pods: Store<Pod>,
 }
 
 impl Caches {
@@ -99,6 +102,7 @@ impl Caches {
             stateful_sets: found(&self.stateful_sets, namespace),
             deployments: found(&self.deployments, namespace),
             pod_disruption_budgets: found(&self.pod_disruption_budgets, namespace),
+            pods: found(&self.pods, namespace),
         }
     }
 }
@@ -142,6 +146,7 @@ pub fn watch(
         stateful_sets: watches.start(ours(), strip),
         deployments: watches.start(ours(), strip),
         pod_disruption_budgets: watches.start(ours(), strip),
+        pods: watches.start(ours(), pods::strip),
     };
     Started { caches, clusters, touched }
 }
@@ -243,7 +248,8 @@ impl Watches<'_> {
     }
 }
 
-/// The clusters to look at when this object changed: its owner; and, for a plain name, all of its namespace, as one may now get it.
+/// The clusters to look at when this object changed: its owner; for a pod, whose owner is a workload, the one that its label names; and,
+/// for a plain name, all of its namespace, as one may now get it.
 fn concerned<K: Resource<DynamicType = ()>>(
     object: &K,
     clusters: &Store<ChatCluster>,
@@ -254,6 +260,10 @@ fn concerned<K: Resource<DynamicType = ()>>(
         let neighbours =
             clusters.state_filter(|cluster| cluster.meta().namespace.as_deref() == Some(namespace));
         return neighbours.iter().map(|cluster| ObjectRef::from_obj(cluster.as_ref())).collect();
+    }
+    if K::kind(&()) == "Pod" {
+        let name = object.labels().get(names::LABEL_INSTANCE);
+        return name.map(|name| ObjectRef::new(name).within(namespace)).into_iter().collect();
     }
     let owner = owning_cluster(metadata);
     owner.map(|owner| ObjectRef::new(&owner.name).within(namespace)).into_iter().collect()

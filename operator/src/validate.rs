@@ -43,6 +43,46 @@ pub struct ValidatedCluster {
     pub membership: Membership,
     /// What its nodes run.
     pub image: Image,
+    /// What its pods are like.
+    pub pod_form: PodForm,
+}
+
+/// What pods are like, beside what the spec says of them. A new form comes with a new image only: by itself, an operator restarts no pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PodForm {
+    /// Of the first operators.
+    First,
+    /// Servers have a startup probe, brokers and proxies are drained before they are told to stop.
+    Draining,
+}
+
+impl PodForm {
+    /// That of pods which are made today.
+    const NEWEST: Self = Self::Draining;
+
+    /// As the annotation has it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::First => "first",
+            Self::Draining => "draining",
+        }
+    }
+
+    /// The form in force, or the newest where pods are made anew anyhow.
+    fn choose(running: Option<&StatefulSet>, image: &str) -> Self {
+        let Some(running) = running else { return Self::NEWEST };
+        let template = running.spec.template.spec.as_ref();
+        let container = template.and_then(|template| template.containers.first());
+        if container.and_then(|container| container.image.as_deref()) != Some(image) {
+            return Self::NEWEST;
+        }
+        let annotations = running.metadata.annotations.as_ref();
+        match annotations.and_then(|annotations| annotations.get(names::ANNOTATION_POD_FORM)) {
+            Some(form) if form == Self::Draining.as_str() => Self::Draining,
+            Some(_) | None => Self::First,
+        }
+    }
 }
 
 /// Checks a manifest. `running` is the live StatefulSet of servers, `default_image` what the operator was told.
@@ -76,13 +116,15 @@ pub fn validate(
     let default = running.and_then(default_in_force).unwrap_or(default_image);
     let membership = running.and_then(Membership::in_force);
     let membership = membership.unwrap_or_else(|| Membership::first(manifest.spec.replicas));
+    let image = choose_image(manifest.spec.image.as_ref(), default);
     let cluster = ValidatedCluster {
         name: name.clone(),
         namespace: namespace.clone(),
         uid: uid.clone(),
         settings: NodeSettings::of(&manifest),
         membership,
-        image: choose_image(manifest.spec.image.as_ref(), default),
+        pod_form: PodForm::choose(running, &image.reference),
+        image,
         spec: manifest.spec,
     };
     Ok(cluster.with_membership(membership))
@@ -180,6 +222,22 @@ mod tests {
             image(json!({"image": {"repository": "mine/papo", "tag": "4"}}), Some(&running)),
             "mine/papo:4"
         );
+    }
+
+    #[test]
+    fn a_new_operator_gives_pods_another_form_only_with_another_image() {
+        let form = |spec, running: Option<&StatefulSet>| {
+            validate(&cluster("papo", spec), running, "papo:1").unwrap().pod_form
+        };
+        assert_eq!(form(json!({}), None), PodForm::NEWEST);
+        let mut running = servers("papo:1");
+        let template = json!({ "spec": { "containers": [{ "name": "server", "image": "papo:1" }] } });
+        running.spec.template = serde_json::from_value(template).unwrap();
+        assert_eq!(form(json!({}), Some(&running)), PodForm::First);
+        assert_eq!(form(json!({"image": {"tag": "2"}}), Some(&running)), PodForm::NEWEST);
+        let annotations = running.metadata.annotations.as_mut().unwrap();
+        annotations.insert(names::ANNOTATION_POD_FORM.to_owned(), PodForm::Draining.as_str().to_owned());
+        assert_eq!(form(json!({}), Some(&running)), PodForm::Draining);
     }
 
     #[test]

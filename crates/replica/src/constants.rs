@@ -53,6 +53,8 @@ pub(crate) const ROUND_INTERVAL_MIN: Duration = Duration::from_secs(1);
 pub(crate) const ROUND_TIME_MAX: Duration = Duration::from_millis(900);
 /// The quickest of so many probes counts: most of what delays one, a busy processor, does not delay all.
 pub(crate) const PROBES_A_ROUND: u8 = 4;
+/// The quickest of so many rounds tells how long a round trip takes when nothing is busy. Some minutes: a route may change.
+pub(crate) const ROUND_TRIPS_KEPT: usize = 8;
 /// A probe that took longer says too little: half of it is the error. More than any link takes whose ends share a cluster.
 pub(crate) const PROBE_TIME_MAX: Duration = Duration::from_millis(200);
 /// A calendar that went so far astray from the monotonic clock was set, or the machine slept. NTP slews without that.

@@ -25,7 +25,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use supervise::{Ended, STOP_PATIENCE, Supervisor, Task, Tell};
-use table::{Paint, Row};
+pub use table::Paint;
+use table::Row;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -255,7 +256,20 @@ fn say(text: &str) {
     let _ = output.write_all(text.as_bytes()).and_then(|()| output.flush());
 }
 
-fn paint() -> Paint {
+/// Where the servers of such a cluster serve HTTP, by name.
+pub fn servers(cluster: &ChatCluster, per_address: bool) -> Vec<(String, SocketAddr)> {
+    let plan = plan::plan(cluster, &Folder(PathBuf::from(DATA_DEFAULT)), per_address);
+    let servers = plan.roles.into_iter().filter(|role| role.role == plan::Role::Server);
+    servers.filter_map(|role| Some((role.name.clone(), role.http()?))).collect()
+}
+
+/// The settings that a `papo local` in this folder gave to its roles.
+pub fn settings_in(folder: Option<&Path>) -> PathBuf {
+    Folder(folder.unwrap_or(Path::new(DATA_DEFAULT)).to_owned()).settings()
+}
+
+/// Whether what is printed may carry colours.
+pub fn paint() -> Paint {
     if std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
         Paint::Colours
     } else {

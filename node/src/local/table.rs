@@ -25,6 +25,11 @@ impl Paint {
         self.wrapped("32", text)
     }
 
+    /// Red.
+    pub fn bad(self, text: &str) -> String {
+        self.wrapped("31", text)
+    }
+
     fn wrapped(self, code: &str, text: &str) -> String {
         match self {
             Self::Plain => text.to_owned(),

@@ -193,7 +193,7 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
             match effect {
                 Effect::Store { batch, ops, shown, epoch } => {
                     chronicle.on_store(batch, &ops, &replica);
-                    storage.store(batch, ops, Along { shown, epoch })
+                    storage.store(batch, ops, Along { shown, epoch });
                 }
                 Effect::Publish { topic, body, meta } => {
                     publisher.publish(now().monotonic, &topic, &body, &meta);

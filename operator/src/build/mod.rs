@@ -10,6 +10,7 @@ mod service_account;
 mod stateful_set;
 
 pub use secret::{TOKEN_KEY, Token};
+pub use stateful_set::ON_DELETE;
 
 use crate::{
     names::{self, Component},

@@ -19,6 +19,8 @@ use papo_settings::validate::storage_bytes;
 
 /// Ref keeps a few lines; the smallest volume that a storage class is likely to give.
 const REF_STORAGE: &str = "64Mi";
+/// Kubernetes makes anew what is deleted, and deletes nothing by itself.
+pub const ON_DELETE: &str = "OnDelete";
 /// Servers are counted from 1, as their ranks are.
 const FIRST_SERVER: i32 = 1;
 
@@ -35,7 +37,8 @@ pub(super) fn build_servers(cluster: &ValidatedCluster, token: &Token) -> Result
     )?;
     let default_image = (names::ANNOTATION_DEFAULT_IMAGE.to_owned(), cluster.image.default.clone());
     let membership = (names::ANNOTATION_MEMBERSHIP.to_owned(), cluster.membership.to_json());
-    servers.metadata.annotations = Some([default_image, membership].into());
+    let form = (names::ANNOTATION_POD_FORM.to_owned(), cluster.pod_form.as_str().to_owned());
+    servers.metadata.annotations = Some([default_image, membership, form].into());
     servers.spec.ordinals = Some(StatefulSetOrdinals { start: Some(FIRST_SERVER) });
     Ok(servers)
 }
@@ -73,8 +76,9 @@ fn build(
             service_name: Some(shape.service),
             // Servers wait for a majority of each other, so one by one would never begin.
             pod_management_policy: Some("Parallel".to_owned()),
+            // The operator chooses whose turn it is: see `crate::rollout`.
             update_strategy: Some(StatefulSetUpdateStrategy {
-                type_: Some("RollingUpdate".to_owned()),
+                type_: Some(ON_DELETE.to_owned()),
                 ..StatefulSetUpdateStrategy::default()
             }),
             template: pod::template(cluster, token, component)?,

@@ -12,6 +12,7 @@ use super::mean::{Mean, fault_tolerant_mean};
 use super::{ErrorBound, Moment, Offset};
 use crate::constants::{
     PROBE_TIME_MAX, PROBES_A_ROUND, READING_BOUND, READINGS_TO_TRUST, ROUND_INTERVAL_MIN, ROUND_TIME_MAX,
+    ROUND_TRIPS_KEPT,
 };
 use papo_protocol::ServerName;
 use std::collections::{BTreeMap, VecDeque};
@@ -90,6 +91,8 @@ pub(crate) struct Rounds {
     wanted_at: Option<Duration>,
     last_began: Option<Duration>,
     last_token: u64,
+    /// The quickest round trip to each server in its last rounds.
+    round_trips: BTreeMap<ServerName, VecDeque<Duration>>,
     running: Option<Round>,
 }
 
@@ -115,7 +118,7 @@ struct Measured {
     token: u64,
     calendar: Offset,
     time: Offset,
-    error: ErrorBound,
+    round_trip: Duration,
 }
 
 /// What became of a member's reading.
@@ -138,6 +141,7 @@ impl Rounds {
             wanted_at: None,
             last_began: None,
             last_token: 0,
+            round_trips: BTreeMap::new(),
             running: None,
         }
     }
@@ -200,13 +204,9 @@ impl Rounds {
         }
         let middle = sent + round_trip / 2;
         let from_monotonic = |moment: Moment| moment - Moment::default() - Offset::from(middle);
-        let measured = Measured {
-            token,
-            calendar: from_monotonic(calendar),
-            time: from_monotonic(time),
-            error: ErrorBound::of(round_trip),
-        };
-        if probing.best.is_none_or(|best| measured.error < best.error) {
+        let measured =
+            Measured { token, calendar: from_monotonic(calendar), time: from_monotonic(time), round_trip };
+        if probing.best.is_none_or(|best| round_trip < best.round_trip) {
             probing.best = Some(measured);
         }
         ReadingFate::Taken
@@ -218,7 +218,27 @@ impl Rounds {
             let is_late = own.monotonic >= round.began + ROUND_TIME_MAX;
             is_late || round.members.values().all(|member| member.asked.is_none())
         };
-        Some(self.running.take_if(over)?.conclude(own, is_cluster_of_one))
+        let round = self.running.take_if(over)?;
+        let noise = self.note_round_trips(&round);
+        Some(round.conclude(own, &noise, is_cluster_of_one))
+    }
+
+    /// By how much what was measured may be wrong because something was busy: half of what the round trip took longer than it can. What
+    /// it always takes is as long there as it is back, as far as anybody can tell.
+    fn note_round_trips(&mut self, round: &Round) -> BTreeMap<ServerName, Duration> {
+        self.round_trips.retain(|name, _| round.members.contains_key(name));
+        let mut noise = BTreeMap::new();
+        for (name, member) in &round.members {
+            let Some(Measured { round_trip, .. }) = member.best else { continue };
+            let kept = self.round_trips.entry(name.clone()).or_default();
+            if kept.len() == ROUND_TRIPS_KEPT {
+                kept.pop_front();
+            }
+            kept.push_back(round_trip);
+            let least = kept.iter().copied().min().unwrap_or(round_trip);
+            noise.insert(name.clone(), (round_trip - least) / 2);
+        }
+        noise
     }
 
     /// This server coordinates no longer, or only now: says whether that ended a round.
@@ -239,7 +259,12 @@ impl Probing {
 }
 
 impl Round {
-    fn conclude(self, own: OwnClocks, is_cluster_of_one: bool) -> Concluded {
+    fn conclude(
+        self,
+        own: OwnClocks,
+        noise: &BTreeMap<ServerName, Duration>,
+        is_cluster_of_one: bool,
+    ) -> Concluded {
         let now = Offset::from(own.monotonic);
         let from_monotonic = |moment: Moment| moment - Moment::default() - now;
         let measured: Vec<_> =
@@ -256,7 +281,9 @@ impl Round {
                 .map(|(name, measured)| (name.clone(), Moment::default() + (measured.calendar + now)))
                 .collect(),
             mean: None,
-            error: measured.iter().map(|(_, measured)| measured.error).max().unwrap_or_default(),
+            error: ErrorBound::of(
+                measured.iter().map(|(_, measured)| measured.round_trip).max().unwrap_or_default(),
+            ),
         };
         let Some(mean) = fault_tolerant_mean(&calendars).filter(Mean::is_majority) else {
             return concluded;
@@ -264,20 +291,23 @@ impl Round {
         concluded.mean = Some(Moment::default() + (mean.value + now));
         concluded.outcome = RoundOutcome::Adjusted;
         let is_trusted = mean.of >= READINGS_TO_TRUST || is_cluster_of_one;
-        let mut correction = |time: Offset| {
+        let noise_of_mean = noise.values().sum::<Duration>() / u32::try_from(mean.of).unwrap_or(u32::MAX);
+        let mut correction = |time: Offset, noise: Duration| {
             let by = mean.value - time;
             let is_believed = is_trusted || by.size() <= READING_BOUND;
             if !is_believed {
                 concluded.outcome = RoundOutcome::Withheld;
             }
+            // What may be no more than noise leaves a clock as it was measured in quieter times.
+            let by = if by.size() <= noise + noise_of_mean { Offset::ZERO } else { by };
             is_believed.then_some(by)
         };
-        for (to, Measured { token, time, error, .. }) in measured {
-            if let Some(by) = correction(time) {
-                concluded.steps.push(RoundStep::Adjust { to, token, by, error });
+        for (to, Measured { token, time, round_trip, .. }) in measured {
+            if let Some(by) = correction(time, noise.get(&to).copied().unwrap_or_default()) {
+                concluded.steps.push(RoundStep::Adjust { to, token, by, error: ErrorBound::of(round_trip) });
             }
         }
-        concluded.own = correction(from_monotonic(own.time));
+        concluded.own = correction(from_monotonic(own.time), Duration::ZERO);
         concluded
     }
 }

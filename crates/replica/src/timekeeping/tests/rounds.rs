@@ -281,6 +281,24 @@ fn a_probe_that_takes_too_long_tells_nothing() {
 }
 
 #[test]
+fn a_round_while_something_is_busy_leaves_the_clocks_as_they_were_measured_before() {
+    let mut world = World::new(&[0, 20_000, -20_000]);
+    world.round();
+    assert!(world.spread(0..3) <= 1000);
+    // The way back takes eight milliseconds more, which looks like a clock that is four milliseconds behind.
+    world.delay = (MILLISECOND, 9 * MILLISECOND);
+    for _ in 0..3 {
+        world.round();
+        assert!(world.spread(0..3) <= 1000, "{}", world.spread(0..3));
+    }
+    // What is more than that is corrected nevertheless.
+    let said = world.machines[1].clock.at(world.real);
+    world.machines[1].clock.adjust(world.real, world.real, said, Offset::from_micros(50_000));
+    world.round();
+    assert!(world.spread(0..3) <= 10_000, "{}", world.spread(0..3));
+}
+
+#[test]
 fn a_reading_that_nobody_asked_for_counts_for_nothing() {
     let mut world = World::new(&[0, 0]);
     let far = Moment::from(i64::MAX);
