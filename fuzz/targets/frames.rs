@@ -8,8 +8,11 @@ use libfuzzer_sys::fuzz_target;
 use papo_protocol::client::{read_publication, read_reply};
 use papo_protocol::codec::Limits;
 use papo_protocol::publication::{PublicationMeta, foreign_body_is_public};
-use papo_protocol::reference::{read_list, read_rank};
+use papo_protocol::reference::{
+    Claim, ReferenceCall, Registration, Resign, read_list, read_rank, read_reference_answer,
+};
 use papo_protocol::worker_link::{COOKIE_BYTES_MAX, FromWorker, ToWorker};
+use papo_protocol::{Boot, Epoch, ServerName};
 
 #[derive(Debug, Arbitrary)]
 enum Input<'a> {
@@ -21,6 +24,18 @@ enum Input<'a> {
 
 fn frames(frames: Vec<&[u8]>) -> Vec<Bytes> {
     frames.into_iter().map(Bytes::copy_from_slice).collect()
+}
+
+/// One of each kind whose replies are read differently.
+fn calls() -> [ReferenceCall; 4] {
+    let name = ServerName::new("server-1").expect("a name");
+    let registration = Registration { name: name.clone(), address: None, port: None };
+    [
+        ReferenceCall::Rank(registration),
+        ReferenceCall::List,
+        ReferenceCall::Claim(Claim { name: name.clone(), boot: Boot(1), seen: Epoch::default(), reached: 1 }),
+        ReferenceCall::Resign(Resign { name, epoch: Epoch::default() }),
+    ]
 }
 
 fn check_link(frames: &[Bytes]) {
@@ -49,6 +64,9 @@ fuzz_target!(|input: Input| {
             }
             let _ = foreign_body_is_public(body, &Limits::REQUEST);
             let _ = read_publication(body, &Limits::REQUEST);
+            for call in calls() {
+                let _ = read_reference_answer(&call, body, &Limits::REPLY);
+            }
             if let Ok(reply) = read_reply(body, &Limits::REPLY) {
                 let _ = reply.messages();
                 let _ = reply.names(&["users", "channels"]);

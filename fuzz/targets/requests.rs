@@ -6,7 +6,9 @@
 use libfuzzer_sys::fuzz_target;
 use papo_protocol::client::read_reply;
 use papo_protocol::codec::{Encoding, Limits};
-use papo_protocol::reference::{ReferenceReply, read_reference_request, write_reference_reply};
+use papo_protocol::reference::{
+    ReferenceCall, ReferenceReply, read_reference_request, write_reference_reply, write_reference_request,
+};
 use papo_protocol::reply::{Code, Compat, Refusal, Reply, write_refusal_for, write_reply};
 use papo_protocol::request::{ReplyStyle, read_request};
 use papo_protocol::time::UnixMillis;
@@ -33,6 +35,13 @@ fn check_style(style: &ReplyStyle, request: &[u8], refusal: Option<Refusal>) {
     }
 }
 
+/// What was read is written so that it is read again as the same.
+fn check_call(call: &ReferenceCall) {
+    let written = write_reference_request(call, Default::default(), AT);
+    let read = read_reference_request(&written, &Limits::REQUEST).expect("readable");
+    assert_eq!(read.call, *call);
+}
+
 fuzz_target!(|request: &[u8]| {
     match read_request(request, &Limits::REQUEST) {
         Ok(good) => check_style(&good.style, request, None),
@@ -42,6 +51,7 @@ fuzz_target!(|request: &[u8]| {
         Ok(good) => {
             let reply = write_reference_reply(&good.style, &ReferenceReply::Rank(3), good.clock, AT);
             assert_eq!(read_reply(&reply, &Limits::REPLY).expect("readable").failure, None);
+            check_call(&good.call);
         }
         Err(bad) => check_style(&bad.style, request, Some(bad.refusal)),
     }

@@ -104,6 +104,6 @@ def settled(cluster) -> list[dict]:
     def agreed():
         now = kept(cluster)
         agree = len({str((status["epoch"], status["coordinator"])) for status in now}) == 1
-        return now if agree and all(status["rank"] for status in now) else None
+        return now if agree and all(status["rank"] and status["coordinator"] for status in now) else None
 
     return wait_until("all servers agree on who leads", agreed)

@@ -116,10 +116,9 @@ def test_a_flag_wins_over_the_settings_and_plain_is_papos_own(tmp_path):
         settings = tmp_path / f"settings-{number}.yaml"
         settings.write_text(f"clusterId: a/b\nmembers: [server-1]\nspec: {{replicas: 1, logging: {{style: {style}}}}}\n")
         at = ["--settings", settings, "--data", tmp_path / f"ref-{number}", "--listen", "127.0.0.1:6059", "--http", "127.0.0.1:8059"]
-        ref = subprocess.Popen([PAPO, "ref", *at, *flag, "--exit-on-stdin-close"], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        first = [ref.stderr.readline()]
-        while "reference service started" not in first[-1]:
-            first.append(ref.stderr.readline())
-            assert first[-1], first
-        _, rest = ref.communicate(timeout=20)
-        assert ("servidor de referência" in rest) == expected, rest
+        log = tmp_path / f"log-{number}"
+        with log.open("wb") as stderr:
+            ref = subprocess.Popen([PAPO, "ref", *at, *flag, "--exit-on-stdin-close"], stdin=subprocess.PIPE, stderr=stderr)
+        wait_until("ref has started", lambda: "reference service started" in log.read_text())
+        ref.communicate(timeout=20)
+        assert ("servidor de referência" in log.read_text()) == expected, log.read_text()

@@ -87,7 +87,7 @@ def values(shown, role: str, metric: str, label: str) -> set[str]:
     return {labels[label] for name, labels in shown[role][1] if name == metric}
 
 
-@pytest.mark.parametrize("role", ["broker-1", "proxy-1", "server-1"])
+@pytest.mark.parametrize("role", ["broker-1", "proxy-1", "server-1", "ref"])
 def test_every_event_is_on_the_page(shown, role):
     kind = role.partition("-")[0]
     assert values(shown, role, f"papo_{kind}_events_total", "event") == names(section_of(role), "event")

@@ -31,6 +31,8 @@ pub(super) struct Ranks {
     known: BTreeMap<ServerName, Known>,
     members: BTreeSet<ServerName>,
     expiry: Duration,
+    /// No name expires before this, so that a flood of new names is refused without a look at the known ones.
+    full_until: Duration,
     /// Counts up whenever a name gets or loses a rank.
     changes: u64,
 }
@@ -48,12 +50,19 @@ struct Known {
 impl Ranks {
     pub(super) fn new(stored: BTreeMap<ServerName, u32>, expiry: Duration, now: Duration) -> Self {
         let known = |(name, rank)| (name, Known { rank, heard: now, beat: None });
-        Self { known: stored.into_iter().map(known).collect(), members: BTreeSet::new(), expiry, changes: 0 }
+        Self {
+            known: stored.into_iter().map(known).collect(),
+            members: BTreeSet::new(),
+            expiry,
+            full_until: Duration::ZERO,
+            changes: 0,
+        }
     }
 
     /// A member named `x-n` has rank n from now on; another name that held this rank gets a new one when it registers again.
     pub(super) fn set_members<'a>(&mut self, members: impl Iterator<Item = &'a ServerName>, now: Duration) {
         self.members = members.cloned().collect();
+        self.full_until = Duration::ZERO;
         for member in &self.members {
             let Some(rank) = ordinal(member) else { continue };
             if self.known.get(member).is_some_and(|known| known.rank == rank) {
@@ -82,6 +91,9 @@ impl Ranks {
     fn register(&mut self, name: &ServerName, now: Duration) -> Result<u64, NoRoom> {
         let mut forgotten = 0;
         if !self.members.contains(name) {
+            if now < self.full_until {
+                return Err(NoRoom);
+            }
             while self.foreign().count() >= FOREIGN_NAMES_MAX {
                 self.forget_one(now)?;
                 forgotten += 1;
@@ -97,7 +109,9 @@ impl Ranks {
     /// Forgets who has been silent for longest, if for at least the expiry.
     fn forget_one(&mut self, now: Duration) -> Result<(), NoRoom> {
         let (name, known) = self.foreign().min_by_key(|(_, known)| known.heard).ok_or(NoRoom)?;
-        if now.saturating_sub(known.heard) < self.expiry {
+        let expires = known.heard.saturating_add(self.expiry);
+        if now < expires {
+            self.full_until = expires;
             return Err(NoRoom);
         }
         let name = name.clone();

@@ -396,7 +396,7 @@ fn steps(writes_ago: std::ops::RangeInclusive<usize>) -> impl Strategy<Value = V
         1 => writes_ago.prop_map(|writes_ago| Step::Restart { writes_ago }),
         3 => (0_u64..3000).prop_map(|millis| Step::Wait { millis }),
     ];
-    prop::collection::vec(step, 1..200)
+    prop::collection::vec(step, 1..100)
 }
 
 /// A service, its files, and three servers.
