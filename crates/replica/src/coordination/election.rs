@@ -10,19 +10,6 @@ use std::mem;
 use std::time::Duration;
 
 impl Coordination {
-    /// Nothing was heard of the coordinator for too long, or it is known to be gone.
-    pub(super) fn suspect(&mut self, now: Duration) {
-        if let State::Following { coordinator, .. } = &self.state {
-            let notice =
-                Notice::CoordinatorSuspected { coordinator: coordinator.clone(), epoch: self.adopted };
-            self.acts.push(Act::Notice(notice));
-        }
-        self.state = State::Leaderless { elect_at: now, lull: Lull::Grace };
-        if self.may_elect() {
-            self.elect(now);
-        }
-    }
-
     /// Asks the better servers; without any, there is nobody to wait for.
     pub(super) fn elect(&mut self, now: Duration) {
         let is_better_member = |name: &&ServerName| self.members.contains(name) && self.is_better(name);

@@ -16,34 +16,36 @@
 //! election that came to nothing is not repeated for half a minute, unless something changes.
 //!
 //! ```text
-//!              nothing heard, or its link closed            asked the better ones, none answered
-//!  Following ------------------------> Leaderless --> Electing: Asking --------> Claiming <----------+ refused, or
-//!      ^                                   ^   ^           | answered              |   |  ------------+ no answer
-//!      |  a beat under the adopted epoch   |   |           v                      |   | granted
-//!      +-----------------------------------+   |        Awaiting -----------------+   v
-//!                                              |            no coordinator came       Adopting
-//!        a higher epoch, or handed over        |                                        | on disk
-//!                                              +--------------- Leading <---------------+
+//! Leaderless --> Electing: Asking --nobody answers--> Claiming --granted--> Adopting --on disk--> Leading
+//!                             | a better one answers     ^  | refused or unheard, time and again
+//!                             v                          |  v
+//!                          Awaiting --no coordinator-----+  Leaderless, for half a minute
+//!
+//! Leaderless, Electing --a beat under the adopted epoch--> Following --no beat, or its link is closed--> Leaderless
+//! Leading, Following --a higher epoch--> Leaderless, until its coordinator beats
 //! ```
 //!
-//! `contacts` knows whom there is a link to, `election` finds a coordinator, `leading` is what a coordinator does, with handing over
-//! its office; `order` says who is better. Nothing here knows links, bytes, disks or clocks: servers are names, time is an
+//! `contacts` knows whom there is a link to, `following` whom to obey, `election` finds a coordinator, `leading` is what one does, with
+//! handing over its office; `order` says who is better. Nothing here knows links, bytes, disks or clocks: servers are names, time is an
 //! argument, and what must be done is an [`Act`].
 
 mod contacts;
 mod election;
+mod following;
+mod leadership;
 mod leading;
 mod message;
 mod order;
 #[cfg(test)]
 mod tests;
 
+pub use leadership::{Leadership, Role};
 pub(crate) use message::Message;
 pub use order::ElectionOrder;
 pub(crate) use order::rank;
 
 use crate::constants::{
-    CLOSED_LINK_GRACE, JITTER_OF_BOOT, JITTER_OF_PLACE, LISTEN_AFTER_PAUSE, PAUSED_AFTER, REFERENCE_WITHIN,
+    JITTER_OF_BOOT, JITTER_OF_PLACE, LISTEN_AFTER_PAUSE, PAUSED_AFTER, REFERENCE_WITHIN,
     SUSPECT_COORDINATOR_AFTER,
 };
 use crate::notice::{ElectionOutcome, Notice};
@@ -88,45 +90,6 @@ pub(crate) enum Fitness {
     Impaired,
     /// It may not lead: it joins, leaves or stops. Who leads already hands over.
     Unfit,
-}
-
-/// Whom this server obeys, as it is shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Leadership<'a> {
-    /// The highest epoch on this server's disk.
-    pub epoch: Epoch,
-    /// Who leads it, if this server hears it, or is it.
-    pub coordinator: Option<&'a ServerName>,
-    /// What this server does about it.
-    pub role: Role,
-    /// Since when it is the same one, on the monotonic clock; since the start while there is none.
-    pub since: Duration,
-}
-
-/// What a server is in the matter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// It is the coordinator.
-    Leading,
-    /// It hears one.
-    Following,
-    /// It holds an election.
-    Electing,
-    /// It hears none, and waits.
-    Leaderless,
-}
-
-impl Role {
-    /// In a word, as `/status` says it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Leading => "leading",
-            Self::Following => "following",
-            Self::Electing => "electing",
-            Self::Leaderless => "leaderless",
-        }
-    }
 }
 
 /// Why nothing is done while there is no coordinator.
@@ -467,33 +430,6 @@ impl Coordination {
         self.pending.map_or(self.adopted, |(epoch, _)| epoch)
     }
 
-    /// Somebody knows this epoch. A higher one is stored, and whoever led before it does no longer.
-    fn note_epoch(&mut self, now: Duration, epoch: Epoch) {
-        if epoch <= self.highest() {
-            return;
-        }
-        self.pending = Some((epoch, Duration::ZERO));
-        match &self.state {
-            State::Leading(_) => {
-                self.acts.push(Act::Notice(Notice::Deposed { own: self.adopted, by: epoch }));
-                self.await_coordinator(now);
-            }
-            State::Following { .. } => self.await_coordinator(now),
-            State::Leaderless { .. } => self.hasten(now),
-            // It goes on: a server that was away may hear of old epochs, whose coordinators are gone, one after the other.
-            State::Electing { .. } => {}
-        }
-    }
-
-    fn note_barrier(&mut self, now: Duration) {
-        let known = |name: &&ServerName| **name == self.name || self.greeted.contains(*name);
-        let heard = self.members.iter().filter(known).count();
-        if !self.is_past_barrier && heard > self.members.len() / 2 {
-            self.is_past_barrier = true;
-            self.await_coordinator(now);
-        }
-    }
-
     /// Whether this server may claim, if the reference service answers.
     fn may_elect(&self) -> bool {
         self.fitness == Fitness::Fit && self.is_past_barrier
@@ -527,71 +463,6 @@ impl Coordination {
     /// How long a coordinator may be silent.
     fn suspicion(&self) -> Duration {
         SUSPECT_COORDINATOR_AFTER + self.jitter()
-    }
-
-    /// If this is the coordinator, a short silence is enough from now on.
-    fn give_grace(&mut self, now: Duration, name: &ServerName) {
-        let grace = now + CLOSED_LINK_GRACE + self.jitter();
-        if let State::Following { coordinator, suspect_at, .. } = &mut self.state
-            && coordinator == name
-        {
-            *suspect_at = grace.min(*suspect_at);
-        }
-    }
-
-    /// There is no coordinator, and one has the time to show itself.
-    fn await_coordinator(&mut self, now: Duration) {
-        self.state = State::Leaderless { elect_at: now + self.suspicion(), lull: Lull::Grace };
-    }
-
-    /// Something changed: an election that is due much later may lead to something now.
-    fn hasten(&mut self, now: Duration) {
-        let soon = now + self.suspicion();
-        if let State::Leaderless { elect_at, lull } = &mut self.state
-            && soon < *elect_at
-        {
-            (*elect_at, *lull) = (soon, Lull::Grace);
-        }
-    }
-
-    /// A beat of the coordinator of an epoch that is no lower than any known.
-    fn on_lead(&mut self, now: Duration, from: &ServerName, epoch: Epoch) {
-        if epoch == self.adopted && self.is_past_barrier {
-            return self.follow(now, from);
-        }
-        // It is obeyed once its epoch is on the disk, and gets the time for that.
-        self.herald = Some(Herald { coordinator: from.clone(), epoch, heard: now });
-        self.end_election(now, ElectionOutcome::Lost);
-        self.await_coordinator(now);
-    }
-
-    fn follow(&mut self, now: Duration, coordinator: &ServerName) {
-        let suspect_at = now + self.suspicion();
-        if let State::Following { coordinator: before, suspect_at: at, .. } = &mut self.state
-            && before == coordinator
-        {
-            *at = suspect_at;
-            return;
-        }
-        self.end_election(now, ElectionOutcome::Lost);
-        let coordinator = coordinator.clone();
-        let notice = Notice::Follows { coordinator: coordinator.clone(), epoch: self.adopted };
-        self.acts.push(Act::Notice(notice));
-        self.state = State::Following { coordinator, since: now, suspect_at };
-    }
-
-    /// What this server obeys, for one that obeys a lower epoch or hears no coordinator.
-    fn tell_what_is_obeyed(&mut self, to: &ServerName) {
-        let message = match &self.state {
-            State::Leading(_) => Message::Lead { epoch: self.adopted },
-            State::Following { coordinator, .. } => {
-                Message::Follows { epoch: self.adopted, coordinator: Some(coordinator.clone()) }
-            }
-            State::Leaderless { .. } | State::Electing { .. } => {
-                Message::Follows { epoch: self.adopted, coordinator: None }
-            }
-        };
-        self.send(to, message);
     }
 
     fn send(&mut self, to: &ServerName, message: Message) {
