@@ -11,8 +11,8 @@
 use super::mean::{Mean, fault_tolerant_mean};
 use super::{ErrorBound, Moment, Offset};
 use crate::constants::{
-    PROBE_TIME_MAX, PROBES_A_ROUND, READING_BOUND, READINGS_TO_TRUST, ROUND_INTERVAL_MIN, ROUND_TIME_MAX,
-    ROUND_TRIPS_KEPT,
+    PROBE_TIME_MAX, PROBES_A_ROUND, QUICK_ENOUGH, READING_BOUND, READINGS_TO_TRUST, ROUND_INTERVAL_MIN,
+    ROUND_TIME_MAX, ROUND_TRIPS_KEPT,
 };
 use papo_protocol::ServerName;
 use std::collections::{BTreeMap, VecDeque};
@@ -198,7 +198,10 @@ impl Rounds {
             return ReadingFate::Unasked;
         };
         let round_trip = now.saturating_sub(sent);
-        probing.ask_again(now, from, &mut self.last_token, steps);
+        let least = self.round_trips.get(from).and_then(|kept| kept.iter().min());
+        if !least.is_some_and(|least| round_trip <= *least + *least / QUICK_ENOUGH) {
+            probing.ask_again(now, from, &mut self.last_token, steps);
+        }
         if round_trip > PROBE_TIME_MAX {
             return ReadingFate::TooSlow;
         }

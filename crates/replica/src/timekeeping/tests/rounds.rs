@@ -299,6 +299,20 @@ fn a_round_while_something_is_busy_leaves_the_clocks_as_they_were_measured_befor
 }
 
 #[test]
+fn a_probe_as_quick_as_any_is_not_repeated() {
+    let mut world = World::new(&[0, 20_000]);
+    for probes in [PROBES_A_ROUND, 1] {
+        let steps = world.begin().unwrap();
+        assert_eq!(world.answer(steps).len(), usize::from(probes));
+        assert!(world.conclude().is_some());
+        world.real += EVERY;
+    }
+    world.delay = (MILLISECOND, 9 * MILLISECOND);
+    let steps = world.begin().unwrap();
+    assert_eq!(world.answer(steps).len(), usize::from(PROBES_A_ROUND), "something is busy");
+}
+
+#[test]
 fn a_reading_that_nobody_asked_for_counts_for_nothing() {
     let mut world = World::new(&[0, 0]);
     let far = Moment::from(i64::MAX);
@@ -319,16 +333,17 @@ fn a_reading_that_nobody_asked_for_counts_for_nothing() {
 #[test]
 fn a_member_obeys_no_adjustment_for_what_it_did_not_say_itself_to_this_coordinator() {
     let mut readings = Readings::default();
-    for token in 1..=6 {
+    let last = u64::from(PROBES_A_ROUND) + 2;
+    for token in 1..=last {
         readings.give(token, SECOND, Moment::from(BEGINNING));
     }
-    assert_eq!(readings.take(7), None);
+    assert_eq!(readings.take(last + 1), None);
     assert_eq!(readings.take(2), None, "of the round before");
-    assert!(readings.take(4).is_some());
-    assert_eq!(readings.take(6), None, "one a round");
-    readings.give(8, SECOND, Moment::from(BEGINNING));
+    assert!(readings.take(3).is_some());
+    assert_eq!(readings.take(last), None, "one a round");
+    readings.give(last + 1, SECOND, Moment::from(BEGINNING));
     readings.forget();
-    assert_eq!(readings.take(8), None, "another coordinator's");
+    assert_eq!(readings.take(last + 1), None, "another coordinator's");
 }
 
 proptest! {
