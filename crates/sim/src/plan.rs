@@ -10,6 +10,9 @@ pub const EVENTS_MIN: u64 = 2_000;
 /// Kinds of fault of a seed at least.
 pub const FAULT_KINDS_MIN: usize = 5;
 
+/// So many worlds have one among them that is long.
+const LONG_ONCE_IN: u64 = 5;
+
 /// Longest fault that ends by itself. With a new connection after it, less than the ten seconds for which servers keep what
 /// they published.
 const LENGTH_MAX: Micros = 5 * SECOND;
@@ -161,6 +164,8 @@ pub struct Plan {
     pub without: BTreeSet<usize>,
     /// Whether the world goes on until it has had [`EVENTS_MIN`] events. Not when it is made smaller.
     pub fill: bool,
+    /// Whether it is one of the few that live long and have many clients. The others have as many faults in half as many events.
+    pub long: bool,
 }
 
 impl Plan {
@@ -168,8 +173,10 @@ impl Plan {
     #[must_use]
     pub fn of(seed: u64) -> Self {
         let mut random = Random::stream(seed, 1);
-        let servers = if random.once_in(3) { 5 } else { 3 };
-        let heal_at = random.within(5 * SECOND, 12 * SECOND);
+        let long = random.once_in(LONG_ONCE_IN);
+        let servers = if random.once_in(if long { 3 } else { 6 }) { 5 } else { 3 };
+        let heal_at = if long { 5 * SECOND..12 * SECOND } else { 4 * SECOND..9 * SECOND };
+        let heal_at = random.within(heal_at.start, heal_at.end);
         let kinds = FAULT_KINDS_MIN + random.below(6);
         let mut left = FaultKind::ALL.to_vec();
         let mut faults = Vec::new();
@@ -194,12 +201,13 @@ impl Plan {
             servers,
             brokers: 2,
             proxies: 2,
-            clients: 4 + random.below(5),
-            subscribers: 3 + random.below(3),
+            clients: if long { 4 + random.below(5) } else { 3 + random.below(2) },
+            subscribers: if long { 3 + random.below(3) } else { 2 + random.below(2) },
             heal_at,
             faults,
             without: BTreeSet::new(),
             fill: true,
+            long,
         }
     }
 

@@ -4,7 +4,7 @@
 mod ending;
 mod states;
 
-pub use states::{Harm, LOOKS_TO_SPREAD};
+pub use states::{Harm, LOOKS_TO_SPREAD, Look};
 
 use crate::clock::Micros;
 use crate::hosts::receipt::Receipt;
@@ -190,6 +190,8 @@ pub struct Checker {
     pub listening: BTreeMap<usize, Listening>,
     /// What was seen with each vector, in short and as exported.
     states: HashMap<(u64, bool), u64>,
+    /// What each server showed at the last look, and in which boot.
+    looked_at: BTreeMap<usize, (Boot, u64)>,
     /// What each server showed, and in which boot, at the last few looks.
     shown_before: BTreeMap<usize, VecDeque<(Boot, VersionVector)>>,
     /// The highest Lamport value that each server has said.
@@ -225,6 +227,7 @@ impl Checker {
             unheard: BTreeSet::new(),
             listening: BTreeMap::new(),
             states: HashMap::new(),
+            looked_at: BTreeMap::new(),
             shown_before: BTreeMap::new(),
             said: BTreeMap::new(),
             durable: HashMap::new(),

@@ -29,10 +29,12 @@ use std::collections::{BTreeMap, VecDeque};
 const LOOK_EVERY: Micros = 500 * MILLISECOND;
 /// After the last fault, everything must have come to rest within this: longer than a broker's deadline and a lost pull together.
 const REST_WITHIN: Micros = 40 * SECOND;
-/// What a client still asks after the last fault, it asks within this.
-const ASKED_UNTIL: Micros = 2 * SECOND;
-/// Publications on their way arrive within this after the last fault.
-const HEARD_WITHIN: Micros = 5 * SECOND;
+/// What a client still asks after the last fault, it asks within this: in a long world, and in another.
+const ASKED_UNTIL: [Micros; 2] = [2 * SECOND, 500 * MILLISECOND];
+/// Publications on their way arrive within this after the last fault; a world that is not long waits no longer than it must.
+const HEARD_WITHIN: [Micros; 2] = [5 * SECOND, 2500 * MILLISECOND];
+/// Events that a world has before the last fault ends, at least: most of what it must have.
+const EVENTS_BEFORE_HEALING: u64 = EVENTS_MIN * 3 / 4;
 /// Pages of a walk at most.
 const PAGES_MAX: usize = 1000;
 /// A restarted process is back after this at least.
@@ -368,8 +370,8 @@ impl World {
 
     /// All faults are over.
     fn heal(&mut self) {
-        if self.plan.fill && self.events < EVENTS_MIN {
-            self.shared.queue.at(self.shared.now + SECOND, Event::Heal);
+        if self.plan.fill && self.events < EVENTS_BEFORE_HEALING {
+            self.shared.queue.at(self.shared.now + SECOND / 2, Event::Heal);
             return;
         }
         self.healed_at = Some(self.shared.now);

@@ -1,17 +1,22 @@
 //! Looking at the world: whether the servers agree, whether it has come to rest, and what came of it.
 
 use super::{ASKED_UNTIL, HEARD_WITHIN, LOOK_EVERY, Outcome, PAGES_MAX, REST_WITHIN, World};
-use crate::checker::{Invariant, LOOKS_TO_SPREAD};
+use crate::checker::{Invariant, LOOKS_TO_SPREAD, Look};
 use crate::hosts::broker::Broker;
 use crate::hosts::client::Client;
 use crate::hosts::proxy::Proxy;
 use crate::hosts::server::Server;
 use crate::hosts::walk::PAGE;
 use crate::node::Node;
+use crate::plan::EVENTS_MIN;
 use crate::queue::Event;
 use papo_protocol::client::{read_reply, write_request};
 use papo_protocol::{ChannelName, Encoding, Lamport, Limits};
 use papo_replica::{Durability, OpKind, Replica};
+
+/// So many looks have one that compares exports, in a long world, and one that looks at servers that show what they showed.
+const THOROUGHLY_EVERY: u64 = 8;
+const ANYHOW_EVERY: u64 = 4;
 
 impl World {
     /// Compares the servers, and looks whether the world has come to rest.
@@ -20,9 +25,15 @@ impl World {
         self.shared.queue.at(self.shared.now + LOOK_EVERY, Event::Look);
         let now = self.shared.now;
         for (number, server) in self.servers.iter().enumerate() {
-            if let Some(replica) = server.replica() {
-                let thoroughly = self.looks.is_multiple_of(8);
-                self.shared.checker.on_state(now, number, replica.history(), thoroughly);
+            if let Some((boot, replica)) = server.last_boot().zip(server.replica()) {
+                let look = if self.plan.long && self.looks.is_multiple_of(THOROUGHLY_EVERY) {
+                    Look::Thorough
+                } else if self.looks.is_multiple_of(ANYHOW_EVERY) {
+                    Look::Anyhow
+                } else {
+                    Look::IfChanged
+                };
+                self.shared.checker.on_state(now, (number, boot), replica.history(), look);
             }
         }
         self.check_spread();
@@ -31,15 +42,18 @@ impl World {
             self.harm.all_in_sync();
         }
         let Some(healed_at) = self.healed_at else { return };
-        if now >= healed_at + ASKED_UNTIL {
+        let [asked_until, heard_within] = [ASKED_UNTIL, HEARD_WITHIN]
+            .map(|[long, short]| healed_at + if self.plan.long { long } else { short });
+        if now >= asked_until {
             for client in &mut self.clients {
                 client.stopped = true;
             }
         }
         let unsettled = self.clients.iter().find(|client| !client.is_settled());
         let settled = in_sync && unsettled.is_none();
-        if settled && now >= healed_at + HEARD_WITHIN {
-            self.rested = true;
+        let enough = !self.plan.fill || self.events >= EVENTS_MIN;
+        if settled && now >= heard_within {
+            self.rested = enough;
         } else if now >= healed_at + REST_WITHIN {
             let text =
                 unsettled.map_or_else(|| "the servers do not become equal".to_owned(), Client::waits_for);
@@ -59,9 +73,12 @@ impl World {
         let ago = LOOK_EVERY * (LOOKS_TO_SPREAD as u64 + 1);
         for (from, boot) in servers().filter_map(|(number, server)| Some((number, server.last_boot()?))) {
             for (to, replica) in servers().filter_map(|(number, server)| Some((number, server.replica()?))) {
+                let Some(late) = self.shared.checker.late((from, boot), to, replica.history()) else {
+                    continue;
+                };
                 let quick = self.shared.quick_since(Node::server(from), Node::server(to));
-                if from != to && quick.is_some_and(|since| since + ago < now) {
-                    self.shared.checker.check_spread(now, (from, boot), to, replica.history());
+                if quick.is_some_and(|since| since + ago < now) {
+                    self.shared.violate(Invariant::Spreads, || late);
                 }
             }
         }
@@ -82,10 +99,13 @@ impl World {
         let now = self.shared.now;
         if self.shared.checker.violation.is_none() {
             for (number, server) in self.servers.iter().enumerate() {
-                if let Some(replica) = server.replica() {
-                    self.shared.checker.on_state(now, number, replica.history(), true);
-                    self.shared.checker.on_end(now, number, replica.history());
+                if let Some((boot, replica)) = server.last_boot().zip(server.replica()) {
+                    self.shared.checker.on_state(now, (number, boot), replica.history(), Look::Thorough);
                 }
+            }
+            // All show the same vector, and so the same, or it would have been seen.
+            if let Some(replica) = self.servers.first().and_then(Server::replica) {
+                self.shared.checker.on_end(now, 0, replica.history());
             }
         }
         if self.shared.checker.violation.is_none() {
