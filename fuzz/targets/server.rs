@@ -9,10 +9,10 @@ use libfuzzer_sys::fuzz_target;
 use papo_protocol::reply::Compat;
 use papo_protocol::time::UnixMillis;
 use papo_protocol::worker_link::{COOKIE_BYTES_MAX, Cookie};
-use papo_protocol::{Boot, Lamport, Limits, RequestKey, ServerName};
+use papo_protocol::{Boot, Limits, RequestKey, ServerName};
 use papo_replica::{
-    Durability, Effect, History, Input, LoginPolicy, Membership, MemoryArchive, Now, Origin, PeerLink,
-    Replica, ReplicaSettings, RequestId,
+    Durability, Effect, ElectionOrder, ElectionSettings, History, Input, LoginPolicy, Membership,
+    MemoryArchive, Now, Origin, PeerLink, Replica, ReplicaSettings, RequestId, Stored,
 };
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::RangeInclusive;
@@ -84,12 +84,13 @@ impl Server {
             compat: Compat::default(),
             limits: Limits::REQUEST,
             cluster_id: "default/papo".to_owned(),
+            election: ElectionSettings { order: ElectionOrder::Highest, hand_over: Duration::from_secs(60) },
         };
         let now = Duration::from_secs(5);
         let start = Now { monotonic: now, unix: UnixMillis(1_700_000_000_000) };
         // It keeps all that is stored, and never reads it again.
         let history = History::new(MemoryArchive::default(), usize::MAX);
-        let replica = Replica::open(settings, history, Lamport::default(), start).expect("sound settings");
+        let replica = Replica::open(settings, history, Stored::default(), start).expect("sound settings");
         Self {
             replica,
             now,
@@ -128,7 +129,7 @@ impl Server {
                     assert!(self.open.remove(&id.0), "answered once")
                 }
                 Effect::Store { batch, .. } => self.batches.push_back(batch),
-                Effect::Publish { .. } => {}
+                Effect::Publish { .. } | Effect::AskReference(_) | Effect::Notice(_) => {}
                 Effect::ToPeer { bytes, .. } => {
                     self.said.push_back(bytes);
                     if self.said.len() > 8 {

@@ -15,8 +15,10 @@ use papo_exchange::{DispatchSettings, RoutingSettings};
 use papo_protocol::ServerName;
 use papo_protocol::codec::Limits;
 use papo_protocol::reply::Compat;
-use papo_replica::ReplicaSettings;
-use papo_settings::{Durability, Environment, ListenAddress, LoginPolicy, NodeSettings, PublishOk, ports};
+use papo_replica::{ElectionSettings, ReplicaSettings};
+use papo_settings::{
+    Durability, ElectionOrder, Environment, ListenAddress, LoginPolicy, NodeSettings, PublishOk, ports,
+};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -139,6 +141,13 @@ pub fn server(args: &ServerArgs, environment: &Environment) -> anyhow::Result<()
             compat: Compat { publish_says_sucesso: spec.compat.publish_ok == PublishOk::Sucesso },
             limits,
             cluster_id: settings.cluster_id.to_string(),
+            election: ElectionSettings {
+                order: match spec.election.order {
+                    ElectionOrder::Highest => papo_replica::ElectionOrder::Highest,
+                    ElectionOrder::Lowest => papo_replica::ElectionOrder::Lowest,
+                },
+                hand_over: spec.election.hand_over(),
+            },
         };
         let options = ServerOptions {
             listen: sockets(&args.listen, &environment.listen, &[ports::SERVER]),

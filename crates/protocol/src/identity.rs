@@ -6,9 +6,25 @@ use sha2::{Digest, Sha256};
 use std::fmt;
 
 /// 64 random bits drawn at every start of a process, so that a lost or rolled-back volume never reuses a dot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Boot(pub u64);
+
+impl Boot {
+    /// Reads the sixteen hexadecimal digits that [`Display`](fmt::Display) writes; `None` for any other text.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits = text.len() == 16 && text.bytes().all(|digit| digit.is_ascii_hexdigit());
+        if digits { u64::from_str_radix(text, 16).ok().map(Self) } else { None }
+    }
+}
+
+/// As text, since many programs read the numbers of JSON with 53 bits.
+impl fmt::Display for Boot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
 
 /// Where an operation was first written: the `seq`-th of one boot of one server. Contiguous from 1 per (origin, boot).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -125,6 +141,15 @@ mod tests {
         let key = RequestKey { boot: Boot(7), counter: u64::MAX };
         assert_eq!(RequestKey::from_bytes(&key.to_bytes()), Some(key));
         assert_eq!(RequestKey::from_bytes(b"short"), None);
+    }
+
+    #[test]
+    fn boots_are_read_from_sixteen_digits() {
+        assert_eq!(Boot(0xab).to_string(), "00000000000000ab");
+        assert_eq!(Boot::parse("FFFFFFFFFFFFFFFF"), Some(Boot(u64::MAX)));
+        for none in ["", "ab", "+0000000000000ab", "00000000000000abc"] {
+            assert_eq!(Boot::parse(none), None, "{none}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@
 pub mod client;
 pub mod codec;
 mod envelope;
+pub mod epoch;
 pub mod identity;
 pub mod lamport;
 pub mod names;
@@ -22,6 +23,7 @@ pub mod value;
 pub mod worker_link;
 
 pub use codec::{Encoding, Limits};
+pub use epoch::Epoch;
 pub use identity::{Boot, Dot, Identity, RequestKey};
 pub use lamport::{Lamport, LamportClock};
 pub use names::{ChannelName, NameError, ServerName, UserName};

@@ -1,8 +1,12 @@
-//! The reference service (wire.md section 2): `rank`, `list`, `heartbeat`, `clock`, both sides.
+//! The reference service (wire.md section 2): `rank`, `list`, `heartbeat`, `clock`, and papo's own `claim`, `report` and `resign`, both
+//! sides.
 
-use crate::client::write_data;
+mod claim;
+
+use crate::client::{read_reply, write_data};
 use crate::codec::{Encoding, Limits};
 use crate::envelope::{Envelope, Fields};
+use crate::epoch::Epoch;
 use crate::lamport::Lamport;
 use crate::names::ServerName;
 use crate::reply::Refusal;
@@ -11,6 +15,7 @@ use crate::superset::{Out, OutEnvelope, OutFields};
 use crate::time::UnixMillis;
 use crate::value::Value;
 use bytes::Bytes;
+pub use claim::{Claim, ClaimAnswer, ClaimRefusal, Report, Resign};
 
 /// What is asked of the reference service.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,6 +28,23 @@ pub enum ReferenceCall {
     List,
     /// `clock`.
     Clock,
+    /// `claim`: only from papo's own servers, as the next two.
+    Claim(Claim),
+    /// `report`.
+    Report(Report),
+    /// `resign`.
+    Resign(Resign),
+}
+
+impl ReferenceCall {
+    /// Whether only papo's own servers may ask this.
+    #[must_use]
+    pub fn needs_token(&self) -> bool {
+        match self {
+            Self::Claim(_) | Self::Report(_) | Self::Resign(_) => true,
+            Self::Rank(_) | Self::Heartbeat(_) | Self::List | Self::Clock => false,
+        }
+    }
 }
 
 /// Who registers, and the extras that some servers send, kept and listed as they came.
@@ -74,6 +96,23 @@ pub enum ReferenceReply {
     },
     /// `clock`: `time`, an int unless the request's timestamps say otherwise.
     Time,
+    /// `claim`.
+    Claimed(ClaimAnswer),
+    /// `report`, `resign`: the highest epoch that the reference service knows of.
+    Reported(Epoch),
+}
+
+/// What the reference service said, as a server uses it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReferenceAnswer {
+    /// It is there: to a heartbeat, and to what else says nothing of more use.
+    Alive,
+    /// To `rank`.
+    Rank(u32),
+    /// To `claim`.
+    Claimed(ClaimAnswer),
+    /// To `report` and `resign`: its own epoch.
+    Reported(Epoch),
 }
 
 /// Longest address that is kept, in bytes; a longer one is left out.
@@ -98,21 +137,33 @@ pub fn read_reference_request(bytes: &[u8], limits: &Limits) -> Result<Reference
 fn read_call(envelope: &Envelope) -> Result<ReferenceCall, Refusal> {
     let fields = envelope.fields();
     Ok(match envelope.service().as_str() {
-        "rank" => ReferenceCall::Rank(read_registration(&fields)?),
-        "heartbeat" => ReferenceCall::Heartbeat(read_registration(&fields)?),
+        "rank" => ReferenceCall::Rank(Registration::read(&fields)?),
+        "heartbeat" => ReferenceCall::Heartbeat(Registration::read(&fields)?),
         "list" | "list_servers" => ReferenceCall::List,
         "clock" => ReferenceCall::Clock,
+        "claim" => ReferenceCall::Claim(Claim::read(&fields)?),
+        "report" => ReferenceCall::Report(Report::read(&fields)?),
+        "resign" => ReferenceCall::Resign(Resign::read(&fields)?),
         _ => return Err(envelope.unknown_service()),
     })
 }
 
-fn read_registration(fields: &Fields<'_>) -> Result<Registration, Refusal> {
-    let address = fields.find(ADDRESS).and_then(Value::to_text);
-    Ok(Registration {
-        name: fields.required_name(NAME, ServerName::new)?,
-        address: address.filter(|address| address.len() <= ADDRESS_BYTES_MAX).map(String::from),
-        port: fields.find(&["port"]).and_then(Value::to_u64).and_then(|port| u16::try_from(port).ok()),
-    })
+impl Registration {
+    fn read(fields: &Fields<'_>) -> Result<Self, Refusal> {
+        let address = fields.find(ADDRESS).and_then(Value::to_text);
+        Ok(Self {
+            name: fields.required_name(NAME, ServerName::new)?,
+            address: address.filter(|address| address.len() <= ADDRESS_BYTES_MAX).map(String::from),
+            port: fields.find(&["port"]).and_then(Value::to_u64).and_then(|port| u16::try_from(port).ok()),
+        })
+    }
+
+    fn to_fields(&self) -> Vec<(String, Value)> {
+        let mut fields = vec![("user".to_owned(), Value::Text(self.name.to_string()))];
+        fields.extend(self.address.clone().map(|address| ("addr".to_owned(), Value::Text(address))));
+        fields.extend(self.port.map(|port| ("port".to_owned(), Value::Int(port.into()))));
+        fields
+    }
 }
 
 /// Writes its reply.
@@ -130,6 +181,8 @@ pub fn write_reference_reply(
         ReferenceReply::Rank(rank) => fields.add(&["rank"], *rank),
         ReferenceReply::Alive => fields.add(&["status"], "OK"),
         ReferenceReply::Time => fields.add(&["time"], timestamp.clone()),
+        ReferenceReply::Claimed(answer) => answer.write(&mut fields),
+        ReferenceReply::Reported(epoch) => fields.add(&["epoch"], epoch.to_value()),
         ReferenceReply::List { servers, as_map } => {
             let by_name = servers
                 .iter()
@@ -169,19 +222,31 @@ fn listed<'a>(server: &'a ListedServer, style: &ReplyStyle) -> OutFields<'a> {
 /// A server's request, MessagePack: `{service, data: {user, timestamp, clock, ...}}`.
 #[must_use]
 pub fn write_reference_request(call: &ReferenceCall, clock: Lamport, at: UnixMillis) -> Bytes {
-    let (service, registration) = match call {
-        ReferenceCall::Rank(registration) => ("rank", Some(registration)),
-        ReferenceCall::Heartbeat(registration) => ("heartbeat", Some(registration)),
-        ReferenceCall::List => ("list", None),
-        ReferenceCall::Clock => ("clock", None),
+    let (service, data) = match call {
+        ReferenceCall::Rank(registration) => ("rank", registration.to_fields()),
+        ReferenceCall::Heartbeat(registration) => ("heartbeat", registration.to_fields()),
+        ReferenceCall::List => ("list", Vec::new()),
+        ReferenceCall::Clock => ("clock", Vec::new()),
+        ReferenceCall::Claim(claim) => ("claim", claim.to_fields()),
+        ReferenceCall::Report(report) => ("report", report.to_fields()),
+        ReferenceCall::Resign(resign) => ("resign", resign.to_fields()),
     };
-    let mut data = Vec::new();
-    if let Some(Registration { name, address, port }) = registration {
-        data.push(("user".to_owned(), Value::Text(name.to_string())));
-        data.extend(address.clone().map(|address| ("addr".to_owned(), Value::Text(address))));
-        data.extend(port.map(|port| ("port".to_owned(), Value::Int(port.into()))));
-    }
     write_data(service, data, clock, at, Encoding::MessagePack)
+}
+
+/// Reads the reply to `call`. `None` when it is a refusal, or does not say what was asked.
+#[must_use]
+pub fn read_reference_answer(call: &ReferenceCall, reply: &[u8], limits: &Limits) -> Option<ReferenceAnswer> {
+    let reply = read_reply(reply, limits).ok().filter(|reply| reply.failure.is_none())?;
+    let fields = Fields::of(reply.data.as_map()?);
+    Some(match call {
+        ReferenceCall::Rank(_) => ReferenceAnswer::Rank(read_rank(&reply.data)?),
+        ReferenceCall::Heartbeat(_) | ReferenceCall::List | ReferenceCall::Clock => ReferenceAnswer::Alive,
+        ReferenceCall::Claim(_) => ReferenceAnswer::Claimed(ClaimAnswer::read(&fields)?),
+        ReferenceCall::Report(_) | ReferenceCall::Resign(_) => {
+            ReferenceAnswer::Reported(Epoch::of_value(fields.find(&["epoch"])?)?)
+        }
+    })
 }
 
 /// The `rank` of a rank reply, in `data` or at the top.

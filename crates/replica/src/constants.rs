@@ -36,6 +36,60 @@ pub(crate) const REPUBLISH_WITHIN: Duration = Duration::from_secs(30);
 /// shorter than a broker waits for one server (3 s).
 pub(crate) const STORAGE_STUCK_AFTER: Duration = Duration::from_secs(2);
 
+/// Calendars within so much of the median count (Gusella and Zatti's interval; design, "Timekeeping"). Wide enough for machines whose
+/// calendars nobody looks after, and narrow beside what a wrong time zone or a dead battery makes of one.
+pub(crate) const READING_BOUND: Duration = Duration::from_secs(10);
+/// With fewer readings a correction over [`READING_BOUND`] is not believed (design, "Timekeeping").
+pub(crate) const READINGS_TO_TRUST: usize = 3;
+/// Rounds begin no closer together (design, "Timekeeping").
+pub(crate) const ROUND_INTERVAL_MIN: Duration = Duration::from_secs(1);
+/// A round ends after this, whoever has not answered: before the next may begin.
+pub(crate) const ROUND_TIME_MAX: Duration = Duration::from_millis(900);
+/// The quickest of so many probes counts: most of what delays one, a busy processor, does not delay all.
+pub(crate) const PROBES_A_ROUND: u8 = 4;
+/// A probe that took longer says too little: half of it is the error. More than any link takes whose ends share a cluster.
+pub(crate) const PROBE_TIME_MAX: Duration = Duration::from_millis(200);
+/// A calendar that went so far astray from the monotonic clock was set, or the machine slept. NTP slews without that.
+pub(crate) const CALENDAR_JUMP: Duration = Duration::from_secs(1);
+/// The coordinator says to every server that it leads this often: what a server's beat to a broker is (design, "Broker").
+pub(crate) const LEAD_INTERVAL: Duration = Duration::from_millis(500);
+/// Who has not heard the coordinator for so long suspects it: three beats.
+pub(crate) const SUSPECT_COORDINATOR_AFTER: Duration = Duration::from_millis(1500);
+/// The same where the link to it is closed: a process that died is noticed at once, and a link that only broke is soon open again.
+pub(crate) const CLOSED_LINK_GRACE: Duration = Duration::from_millis(300);
+/// By so much a server waits longer than the next better one before it suspects: the better one's election is under way then.
+pub(crate) const JITTER_OF_PLACE: Duration = Duration::from_millis(50);
+/// What is added to that, at most, and differs from boot to boot.
+pub(crate) const JITTER_OF_BOOT: Duration = Duration::from_millis(50);
+/// How long an election waits for the answer of a better server: a round trip, and one of its own to the reference service.
+pub(crate) const ANSWER_WAIT: Duration = Duration::from_millis(500);
+/// How long one that was answered waits for a coordinator, or for the next answer (design, "Coordination").
+pub(crate) const LEAD_WAIT: Duration = Duration::from_secs(2);
+/// A claim that is not granted is made again after this. A holder that died counts for 2 s.
+pub(crate) const CLAIM_AGAIN: Duration = Duration::from_secs(1);
+/// Claims in one election: the first, one for which the claimant knew too low an epoch, and three more.
+pub(crate) const CLAIMS_MAX: u32 = 5;
+/// An epoch that is granted is on the disk within this, or the claimant gives up: somebody else may have it then.
+pub(crate) const ADOPT_WAIT: Duration = Duration::from_secs(3);
+/// After an election that came to nothing the next one is held so much later: at most two a minute while nothing changes.
+pub(crate) const ELECTION_AGAIN: Duration = Duration::from_secs(30);
+/// The coordinator reports to the reference service this often (design, "Ref").
+pub(crate) const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// Who was heard so lately is reached: what a server says every second may be late by as much.
+pub(crate) const REACHED_WITHIN: Duration = Duration::from_secs(2);
+/// Whom the reference service answered so lately may claim (design, "Coordination").
+pub(crate) const REFERENCE_WITHIN: Duration = Duration::from_secs(2);
+/// How long the coordinator waits for a server to accept its office.
+pub(crate) const ACCEPT_WAIT: Duration = Duration::from_secs(2);
+/// How long it waits for the reference service to take note that it resigned.
+pub(crate) const RESIGN_WAIT: Duration = Duration::from_millis(500);
+/// How long it then waits for a higher epoch. Longer than one repeated claim takes.
+pub(crate) const HAND_OVER_WAIT: Duration = Duration::from_secs(3);
+/// Who is called so much later than it asked for was paused: what waits in its sockets is heard before anything is concluded.
+pub(crate) const PAUSED_AFTER: Duration = Duration::from_millis(500);
+/// An epoch that a full disk refused is stored again after this.
+pub(crate) const STORE_EPOCH_AGAIN: Duration = Duration::from_secs(1);
+
 /// Requests waiting for peers, for a session's write, or for a name being stored. Further ones go elsewhere.
 pub(crate) const WAITING_MAX: usize = 1024;
 /// Bytes of the requests that wait: eight of the largest, or a full list of those that people write.
@@ -75,7 +129,15 @@ pub(crate) const REPLY_ENTRIES_BYTES_MAX: usize = papo_protocol::reply::REPLY_BY
 pub(crate) const ENTRY_OVERHEAD_BYTES: usize = 256;
 
 const _: () = assert!(2 * (CURSOR_BYTES_MAX / 3 * 4) < PAGE_RESERVE_BYTES);
+const _: () = assert!(ROUND_TIME_MAX.as_millis() < ROUND_INTERVAL_MIN.as_millis());
+const _: () = assert!(PROBE_TIME_MAX.as_millis() * (PROBES_A_ROUND as u128) < ROUND_TIME_MAX.as_millis());
 const _: () = assert!(OPS_BYTES_MAX + REQUEST_BYTES_MAX < PEER_MESSAGE_BYTES_MAX);
 const _: () = assert!(ABSENCE_WAIT.as_millis() < PULL_INTERVAL.as_millis());
 const _: () = assert!(REQUEST_BYTES_MAX < BATCH_BYTES_MAX);
 const _: () = assert!(REQUEST_BYTES_MAX <= WAITING_BYTES_MAX);
+const _: () = assert!(2 * LEAD_INTERVAL.as_millis() < SUSPECT_COORDINATOR_AFTER.as_millis());
+// An answer comes with every claim, so that nobody overtakes a better server that goes on claiming.
+const _: () = assert!(CLAIM_AGAIN.as_millis() + ANSWER_WAIT.as_millis() < LEAD_WAIT.as_millis());
+// A dead holder no longer counts when the last claim is made.
+const _: () = assert!((CLAIMS_MAX as u128 - 2) * CLAIM_AGAIN.as_millis() > REACHED_WITHIN.as_millis());
+const _: () = assert!(CLAIM_AGAIN.as_millis() + RESIGN_WAIT.as_millis() < HAND_OVER_WAIT.as_millis());

@@ -13,30 +13,36 @@
 
 mod archive;
 mod constants;
+mod coordination;
 mod cursor;
 pub mod export;
 mod heading;
 pub mod history;
 mod membership;
+mod notice;
 pub mod op;
 mod peer;
 mod planted;
 pub mod replica;
 mod session;
 pub mod state;
+pub mod timekeeping;
 pub mod vector;
 
 pub use archive::{Archive, MemoryArchive};
 pub use constants::PEER_MESSAGE_BYTES_MAX;
+pub use coordination::{ElectionOrder, ElectionSettings, Leadership, Role};
 pub use heading::{About, Heading};
 pub use history::{History, HoldError, Restoring};
 pub use membership::{Membership, Standing};
+pub use notice::{ElectionOutcome, Notice};
 pub use op::{Op, OpKind};
 #[cfg(feature = "planted-bugs")]
 pub use planted::Planted;
 pub use replica::{
     Counters, Durability, Effect, Input, LoginPolicy, Now, OpenError, Origin, PeerLink, PeerStatus, Replica,
-    ReplicaSettings, RequestId,
+    ReplicaSettings, RequestId, Stored,
 };
 pub use state::State;
+pub use timekeeping::{KeptClock, Moment, Offset, RoundOutcome};
 pub use vector::{VersionVector, Writer};

@@ -8,6 +8,7 @@
 //!            <-- Ops {more}
 //! Push {ops} -->                after a write; what does not fit is pulled
 //!            <-- Have           when a batch is on disk or more is shown: what changed
+//! Coordination -->              who leads: see the module `coordination`
 //! ```
 //!
 //! A message is the version byte and MessagePack with named fields, so that fields can be added. Operations travel as the bytes
@@ -15,12 +16,15 @@
 //!
 //! Version 2 added `Have`, `shown`, and what a `Hello` says of the sender's history. A server of version 1 reads past the new
 //! fields, is sent no `Have`, and is pulled from only on links that this server opened; its own messages lack the fields, which
-//! then count as empty. Version 3 added `Check`; a server that does not speak it is sent a `Pull` every second.
+//! then count as empty. Version 3 added `Check`; a server that does not speak it is sent a `Pull` every second. Version 4 added
+//! `Coordination` and the epoch in a `Hello`; a server that does not speak it is not reached in the matter of who leads.
 
 use crate::constants::PEER_MESSAGE_BYTES_MAX;
+use crate::coordination;
 use crate::op::Op;
 use crate::vector::VersionVector;
 use bytes::{BufMut, Bytes, BytesMut};
+use papo_protocol::epoch::Epoch;
 use papo_protocol::lamport::Lamport;
 use papo_protocol::time::UnixMillis;
 use papo_protocol::{Boot, ServerName};
@@ -29,13 +33,15 @@ use serde::{Deserialize, Serialize};
 /// The first byte of each message: how it is encoded.
 const ENCODING: u8 = 1;
 /// The newest version of these messages, which a `Hello` tells.
-pub(crate) const PEER_VERSION: u8 = 3;
+pub(crate) const PEER_VERSION: u8 = 4;
 /// The oldest version that is understood.
 pub(crate) const PEER_VERSION_MIN: u8 = 1;
 /// From this version on a peer reads `Have`, and answers whoever opened the link.
 pub(crate) const PEER_VERSION_HAVE: u8 = 2;
 /// From this version on a peer reads `Check`.
 pub(crate) const PEER_VERSION_CHECK: u8 = 3;
+/// From this version on a peer reads `Coordination`.
+pub(crate) const PEER_VERSION_COORDINATION: u8 = 4;
 
 /// The first message on a link, both ways.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -51,6 +57,9 @@ pub(crate) struct Hello {
     /// What the sender's history is; a server of version 1 does not say.
     #[serde(default)]
     pub(crate) history: Option<Facts>,
+    /// The highest epoch on the sender's disk; a server of version 3 does not say.
+    #[serde(default)]
+    pub(crate) epoch: Option<Epoch>,
 }
 
 /// What a server that starts must know of the others' histories before it writes.
@@ -134,6 +143,8 @@ pub(crate) enum PeerMessage {
         /// What it shows.
         shown: VersionVector,
     },
+    /// About who leads.
+    Coordination(coordination::Message),
 }
 
 /// Why bytes are no peer message.
@@ -227,6 +238,11 @@ mod tests {
                     lamport: Lamport::new(9).unwrap(),
                     taken_at: Some(UnixMillis(5)),
                 }),
+                epoch: Some(Epoch { number: 7, boot: Boot(u64::MAX) }),
+            }),
+            PeerMessage::Coordination(coordination::Message::Follows {
+                epoch: Epoch { number: 7, boot: Boot(u64::MAX) },
+                coordinator: Some(ServerName::new("server-3").unwrap()),
             }),
             PeerMessage::Pull { have: have.clone(), shown: have.clone(), limit_bytes: 5, token: 6 },
             PeerMessage::Ops {

@@ -134,7 +134,7 @@ async fn talk(shared: &Shared, mut reader: Reader<'_>, half: &mut OwnedReadHalf,
                 heart.heard(Instant::now());
             }
             while alarm.as_mut().poll(context).is_ready() {
-                match heart.beat(Instant::now()) {
+                match heart.beat(Instant::now(), peer.outlet.wrote_at()) {
                     Beat::Wait => {}
                     Beat::Silent => return Poll::Ready(Talked::Over(DownCause::HeartbeatTimeout)),
                     // Refused by a full or closed lane of commands, which is sign enough; the peer's silence then decides.

@@ -17,6 +17,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 use tokio::net::{TcpStream, tcp::OwnedWriteHalf};
+use tokio::time::Instant;
 
 /// What the owner wants of a link, each stronger than the one before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,6 +56,8 @@ struct State {
     posted: bool,
     /// The kernel took no more; since then nothing was written.
     blocked: bool,
+    /// When something was last written.
+    wrote_at: Instant,
     ending: Ending,
 }
 
@@ -99,6 +102,7 @@ impl Outlet {
             task,
             posted: false,
             blocked: false,
+            wrote_at: Instant::now(),
             ending: Ending::NotYet,
         }))
     }
@@ -182,6 +186,11 @@ impl Outlet {
         }
     }
 
+    /// When the kernel last took something.
+    pub(crate) fn wrote_at(&self) -> Instant {
+        self.lock().wrote_at
+    }
+
     /// Bytes not yet with the kernel; 0 when they never will be.
     pub(crate) fn bytes(&self) -> usize {
         let state = self.lock();
@@ -251,6 +260,7 @@ impl State {
                 }
                 Ok(written) => {
                     self.blocked = false;
+                    self.wrote_at = Instant::now();
                     self.queue.written(written);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

@@ -141,6 +141,10 @@ impl Service {
                 Ok(ReferenceReply::List { servers: self.registry.list(at), as_map: self.list_as_map })
             }
             ReferenceCall::Clock => Ok(ReferenceReply::Time),
+            // Nobody asks these before servers hold elections.
+            ReferenceCall::Claim(_) | ReferenceCall::Report(_) | ReferenceCall::Resign(_) => {
+                Err(RegistryFull)
+            }
         };
         self.ranks.store_if_changed(self.registry.ranks())?;
         let clock = self.clock.on_send();

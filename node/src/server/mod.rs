@@ -4,6 +4,7 @@
 //! owns everything; it moves bytes, time and outcomes, and must not know what an operation means.
 
 mod members;
+mod notices;
 mod peers;
 mod publisher;
 mod reference_link;
@@ -13,7 +14,7 @@ use crate::export;
 use crate::http::{self, SurfaceOwner};
 use crate::metrics::{METRICS_INTERVAL, ServerMetrics};
 use crate::role::{self, Context, now};
-use crate::storage::{Opened, Outcome, Storage};
+use crate::storage::{Along, Opened, Outcome, Storage};
 use crate::targets;
 use anyhow::Context as _;
 pub use members::PeerSource;
@@ -173,7 +174,9 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
         storage.cover(replica.lamport()).await;
         for effect in effects.drain(..) {
             match effect {
-                Effect::Store { batch, ops, shown } => storage.store(batch, ops, shown),
+                Effect::Store { batch, ops, shown, epoch } => {
+                    storage.store(batch, ops, Along { shown, epoch })
+                }
                 Effect::Publish { topic, body, meta } => {
                     publisher.publish(now().monotonic, &topic, &body, &meta);
                 }
@@ -185,6 +188,8 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
                 Effect::Elsewhere { id } => requests.elsewhere(id),
                 Effect::Unknown { id } => requests.unknown(id),
                 Effect::ToPeer { link, bytes } => peers.send(link, bytes),
+                Effect::AskReference(call) => reference.ask(&call, replica.lamport()),
+                Effect::Notice(notice) => notices::log(&notice),
             }
         }
         // Publications first: whoever has a reply may rely on it that the others hear of it, also when this server dies now.
@@ -221,12 +226,12 @@ fn open(
     data: &Path,
     settings: ReplicaSettings,
 ) -> anyhow::Result<(Storage, UnboundedReceiver<Outcome>, Replica)> {
-    let Opened { storage, outcomes, stored, reader, lamport_floor, shown } =
+    let Opened { storage, outcomes, stored, reader, facts, shown } =
         Storage::open(data, &settings.cluster_id, &settings.name)?;
     tracing::debug!(shown = shown.digest(), "data folder opened");
     let mut history = Restoring::new(reader, RECENT_BYTES_MAX);
     stored.headings(|heading| history.add(heading)).context("reading the history")??;
-    let replica = Replica::open(settings, history.finish(&shown), lamport_floor, now())?;
+    let replica = Replica::open(settings, history.finish(&shown), facts, now())?;
     Ok((storage, outcomes, replica))
 }
 

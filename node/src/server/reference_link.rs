@@ -88,7 +88,8 @@ impl ReferenceLink {
         }
     }
 
-    fn ask(&self, call: &ReferenceCall, lamport: Lamport) {
+    /// Asks, if the service is there.
+    pub fn ask(&self, call: &ReferenceCall, lamport: Lamport) {
         let Some(peer) = self.peer else { return };
         let body = write_reference_request(call, lamport, now().unix);
         // A REP peer expects REQ's empty delimiter. A full or broken link is noticed by its Down event.

@@ -107,7 +107,7 @@ mod tests {
             kind: OpKind::Login { user: UserName::new("ana").unwrap() },
         };
         let mut opened = Storage::open(folder.path(), "default/papo", &name).unwrap();
-        opened.storage.store(1, vec![Arc::new(op.clone())], None);
+        opened.storage.store(1, vec![Arc::new(op.clone())], crate::storage::Along::default());
         opened.outcomes.recv().await.unwrap();
         let reader = opened.reader;
         reader.is_shared.store(false, Ordering::Release);

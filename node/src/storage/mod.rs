@@ -18,4 +18,4 @@ mod writer;
 #[cfg(test)]
 pub use error::StorageError;
 pub use reading::Stored;
-pub use writer::{Opened, Outcome, Storage};
+pub use writer::{Along, Opened, Outcome, Storage};

@@ -1,6 +1,6 @@
 //! The storage on real files.
 
-use super::{Opened, Outcome, Storage, StorageError, Stored};
+use super::{Along, Opened, Outcome, Storage, StorageError, Stored};
 use papo_protocol::identity::{Boot, Dot, Identity};
 use papo_protocol::lamport::Lamport;
 use papo_protocol::names::{ChannelName, ServerName, UserName};
@@ -47,7 +47,11 @@ fn shown(entries: &[(&str, Boot, u64)]) -> VersionVector {
 }
 
 async fn store(opened: &mut Opened, batch: u64, operations: &[Op], shown: Option<VersionVector>) {
-    opened.storage.store(batch, shared(operations), shown);
+    store_along(opened, batch, operations, Along { shown, ..Along::default() }).await;
+}
+
+async fn store_along(opened: &mut Opened, batch: u64, operations: &[Op], along: Along) {
+    opened.storage.store(batch, shared(operations), along);
     assert_eq!(opened.outcomes.recv().await, Some(Outcome::Stored(batch)));
 }
 
@@ -147,7 +151,7 @@ async fn the_lamport_ceiling_survives_a_restart() {
         let mut opened = open(folder.path()).unwrap();
         opened.storage.cover(sent).await;
     }
-    assert!(open(folder.path()).unwrap().lamport_floor >= sent);
+    assert!(open(folder.path()).unwrap().facts.lamport_floor >= sent);
 }
 
 #[tokio::test]
@@ -160,13 +164,13 @@ async fn a_higher_lamport_ceiling_is_stored_before_it_is_needed() {
     opened.storage.cover(sent(60_000)).await;
     store(&mut opened, 1, &[operation(1)], None).await;
     drop(opened);
-    assert!(open(folder.path()).unwrap().lamport_floor > sent(150_000));
+    assert!(open(folder.path()).unwrap().facts.lamport_floor > sent(150_000));
 
     let mut opened = open(folder.path()).unwrap();
     opened.storage.cover(sent(120_000)).await;
     opened.storage.cover(sent(2_000_000)).await;
     drop(opened);
-    assert!(open(folder.path()).unwrap().lamport_floor > sent(2_000_000), "a leap is covered, too");
+    assert!(open(folder.path()).unwrap().facts.lamport_floor > sent(2_000_000), "a leap is covered, too");
 }
 
 #[test]
@@ -261,7 +265,7 @@ fn a_file_of_the_oldest_schema_opens_and_all_that_it_held_was_shown() {
     for start in ["that migrates", "after that"] {
         let opened = open(folder.path()).unwrap();
         assert_eq!(opened.shown, held, "at the start {start}");
-        assert_eq!(opened.lamport_floor, Lamport::new(100_123).unwrap());
+        assert_eq!(opened.facts.lamport_floor, Lamport::new(100_123).unwrap());
         assert_eq!(read(&opened.stored), written);
     }
 }

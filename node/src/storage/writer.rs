@@ -7,6 +7,8 @@ use super::failure::{is_full, stop_at};
 use super::reading::{Stored, held};
 use super::schema::{FILE_NAME, SCHEMA_VERSION, Sharing, open_for_writing, read_fact, write_fact};
 use super::securing::{secure_log, sync_folder, wait_for_readers};
+use papo_protocol::epoch::Epoch;
+use papo_protocol::identity::Boot;
 use papo_protocol::lamport::Lamport;
 use papo_protocol::names::ServerName;
 use papo_replica::{Op, VersionVector};
@@ -33,6 +35,8 @@ const LAMPORT_LEASE_LEFT: u64 = LAMPORT_LEASE / 2;
 
 const FACT_OWNER: &str = "owner";
 const FACT_LAMPORT_CEILING: &str = "lamport_ceiling";
+/// Sixteen bytes, big endian: number, boot.
+const FACT_EPOCH: &str = "epoch";
 
 /// What became of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,8 +47,17 @@ pub enum Outcome {
     Full(u64),
 }
 
+/// What is stored along with a batch of operations, each in place of what was stored before.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Along {
+    /// What is shown.
+    pub shown: Option<VersionVector>,
+    /// The highest epoch of a coordinator.
+    pub epoch: Option<Epoch>,
+}
+
 enum Work {
-    Batch { batch: u64, operations: Vec<Arc<Op>>, shown: Option<VersionVector> },
+    Batch { batch: u64, operations: Vec<Arc<Op>>, along: Along },
     Ceiling { ceiling: Lamport, done: oneshot::Sender<()> },
 }
 
@@ -58,8 +71,8 @@ pub struct Opened {
     pub stored: Stored,
     /// Reads it again, and what is stored from now on.
     pub reader: Reader,
-    /// No Lamport value above this was ever sent from here.
-    pub lamport_floor: Lamport,
+    /// What a mind starts from, beside the operations.
+    pub facts: papo_replica::Stored,
     /// What was shown when it was last stored.
     pub shown: VersionVector,
 }
@@ -88,9 +101,7 @@ impl Storage {
             Some(found) if found == expected => {}
             Some(found) => return Err(StorageError::Foreign { path: folder.to_owned(), found, expected }),
         }
-        let ceiling = read_fact::<i64>(&connection, FACT_LAMPORT_CEILING)?;
-        let lamport_floor =
-            ceiling.and_then(|ceiling| Lamport::new(ceiling.cast_unsigned())).unwrap_or_default();
+        let facts = read_facts(&connection)?;
         let connection = Arc::new(Mutex::new(connection));
         let stored = Stored::of_writer(Arc::clone(&connection));
         let shown = stored.shown()?;
@@ -115,15 +126,20 @@ impl Storage {
                 drop(lock);
             })
             .map_err(StorageError::Thread)?;
-        let storage =
-            Self { work: Some(work), thread: Some(thread), ceiling: lamport_floor, raise: None, under_way };
-        Ok(Opened { storage, outcomes, stored, reader, lamport_floor, shown })
+        let storage = Self {
+            work: Some(work),
+            thread: Some(thread),
+            ceiling: facts.lamport_floor,
+            raise: None,
+            under_way,
+        };
+        Ok(Opened { storage, outcomes, stored, reader, facts, shown })
     }
 
-    /// Queues a batch: operations, and what is shown from then on where that has changed. Its outcome comes through
-    /// [`Opened::outcomes`]. The queue is bounded by its user: a replica has one batch under way at a time.
-    pub fn store(&self, batch: u64, operations: Vec<Arc<Op>>, shown: Option<VersionVector>) {
-        self.send(Work::Batch { batch, operations, shown });
+    /// Queues a batch: operations, and what goes along. Its outcome comes through [`Opened::outcomes`]. The queue is bounded by its
+    /// user: a replica has one batch under way at a time.
+    pub fn store(&self, batch: u64, operations: Vec<Arc<Op>>, along: Along) {
+        self.send(Work::Batch { batch, operations, along });
     }
 
     /// Makes sure that no restart forgets `lamport`: returns at once while it is under the stored ceiling. A higher one is stored
@@ -257,8 +273,8 @@ impl Writer {
         while let Ok(work) = queue.recv() {
             self.under_way.set(Some(Instant::now()));
             match work {
-                Work::Batch { batch, operations, shown } => {
-                    let written = self.write_batch(&operations, shown);
+                Work::Batch { batch, operations, along } => {
+                    let written = self.write_batch(&operations, along);
                     let result =
                         if self.judge(written) { Outcome::Stored(batch) } else { Outcome::Full(batch) };
                     if outcome.send(result).is_err() {
@@ -329,16 +345,16 @@ impl Writer {
         }
     }
 
-    fn write_batch(
-        &mut self,
-        operations: &[Arc<Op>],
-        shown: Option<VersionVector>,
-    ) -> Result<(), rusqlite::Error> {
+    fn write_batch(&mut self, operations: &[Arc<Op>], along: Along) -> Result<(), rusqlite::Error> {
+        let Along { shown, epoch } = along;
         let mut connection = held(&self.connection);
         let transaction = connection.transaction()?;
         insert_operations(&transaction, operations)?;
         if let Some(shown) = &shown {
             replace_shown(&transaction, &self.shown, shown)?;
+        }
+        if let Some(epoch) = epoch {
+            write_fact(&transaction, FACT_EPOCH, epoch_to_bytes(epoch))?;
         }
         transaction.commit()?;
         if let Some(shown) = shown {
@@ -346,6 +362,26 @@ impl Writer {
         }
         Ok(())
     }
+}
+
+/// What a server keeps beside its operations. An older file lacks what came later, which then begins anew.
+fn read_facts(connection: &Connection) -> Result<papo_replica::Stored, rusqlite::Error> {
+    let ceiling = read_fact::<i64>(connection, FACT_LAMPORT_CEILING)?;
+    let epoch = read_fact::<[u8; 16]>(connection, FACT_EPOCH)?;
+    Ok(papo_replica::Stored {
+        lamport_floor: ceiling.and_then(|ceiling| Lamport::new(ceiling.cast_unsigned())).unwrap_or_default(),
+        epoch: epoch.map(epoch_of_bytes).unwrap_or_default(),
+    })
+}
+
+fn epoch_to_bytes(epoch: Epoch) -> [u8; 16] {
+    ((u128::from(epoch.number) << 64) | u128::from(epoch.boot.0)).to_be_bytes()
+}
+
+fn epoch_of_bytes(bytes: [u8; 16]) -> Epoch {
+    let (number, boot) = bytes.split_at(8);
+    let read = |half: &[u8]| half.iter().fold(0, |value, byte| (value << 8) | u64::from(*byte));
+    Epoch { number: read(number), boot: Boot(read(boot)) }
 }
 
 fn insert_operations(transaction: &Transaction<'_>, operations: &[Arc<Op>]) -> Result<(), rusqlite::Error> {

@@ -118,7 +118,7 @@ fn position(position: &Position) -> Out<'_> {
     let mut fields = OutFields::default();
     fields.add(&["lamport"], position.lamport.get());
     fields.add(&["server"], position.dot.origin.as_str());
-    fields.add(&["boot"], format!("{:016x}", position.dot.boot.0));
+    fields.add(&["boot"], position.dot.boot.to_string());
     fields.add(&["seq"], position.dot.seq);
     Out::Map(fields)
 }

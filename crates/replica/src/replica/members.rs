@@ -62,6 +62,7 @@ impl Replica {
             );
         }
         self.settings.membership = new;
+        self.coordination.on_members(now.monotonic, &self.settings.membership.members);
         self.note_absences(now);
         self.note_leaving();
         self.note_caught_up();

@@ -3,13 +3,14 @@
 //!
 //! `requests` judges what clients ask, `reading` and `answers` make what they get, `waiting` holds the requests that cannot be
 //! decided yet, `storage` groups operations into batches for the disk, `comparing` asks the `peers` whether there is anything to
-//! fetch and `replication` exchanges it, `durability` decides what is shown, `confirming` has it published and answered, and `members`
-//! follows who counts. None of them knows a socket or a disk.
+//! fetch and `replication` exchanges it, `durability` decides what is shown, `confirming` has it published and answered, `members`
+//! follows who counts, and `coordinating` has it decided who leads. None of them knows a socket or a disk.
 
 mod allowance;
 mod answers;
 mod comparing;
 mod confirming;
+mod coordinating;
 mod counters;
 mod durability;
 mod members;
@@ -27,8 +28,10 @@ pub use durability::Durability;
 pub use replication::PeerStatus;
 
 use crate::constants::REQUEST_BYTES_MAX;
+use crate::coordination::{Coordination, ElectionSettings};
 use crate::history::History;
 use crate::membership::Membership;
+use crate::notice::Notice;
 use crate::op::Op;
 use crate::planted::Plant;
 use crate::session::Sessions;
@@ -36,8 +39,10 @@ use crate::vector::{VersionVector, Writer};
 use allowance::RaiseAllowance;
 use bytes::Bytes;
 use confirming::Unconfirmed;
+use papo_protocol::epoch::Epoch;
 use papo_protocol::lamport::{Lamport, LamportClock};
 use papo_protocol::publication::PublicationMeta;
+use papo_protocol::reference::{ReferenceAnswer, ReferenceCall};
 use papo_protocol::reply::Compat;
 pub use papo_protocol::time::Now;
 use papo_protocol::time::UnixMillis;
@@ -81,6 +86,17 @@ pub struct ReplicaSettings {
     pub limits: Limits,
     /// Which cluster this is: peers of another are ignored.
     pub cluster_id: String,
+    /// How its coordinator is chosen.
+    pub election: ElectionSettings,
+}
+
+/// What a start finds on the disk beside the history.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stored {
+    /// The persisted ceiling of the Lamport clock: no higher value was ever sent.
+    pub lamport_floor: Lamport,
+    /// The epoch of the last [`Effect::Store`] that had one.
+    pub epoch: Epoch,
 }
 
 /// Names a request between host and replica.
@@ -157,6 +173,8 @@ pub enum Input {
         /// Which.
         batch: u64,
     },
+    /// The reference service answered.
+    Reference(ReferenceAnswer),
     /// The cluster has these servers from now on.
     Members(Membership),
     /// The server is about to stop: writes through the broker go elsewhere from now on.
@@ -193,6 +211,8 @@ pub enum Effect {
         ops: Vec<Arc<Op>>,
         /// What is shown, in place of what was stored before; `None` while that is the same.
         shown: Option<VersionVector>,
+        /// The highest epoch of a coordinator that was heard of, in place of the one before; `None` while that is the same.
+        epoch: Option<Epoch>,
     },
     /// Publish to the proxies.
     Publish {
@@ -210,6 +230,10 @@ pub enum Effect {
         /// The message.
         bytes: Bytes,
     },
+    /// Ask the reference service. Its answer, if there comes one, is an [`Input::Reference`].
+    AskReference(ReferenceCall),
+    /// Say what happened: nothing depends on it.
+    Notice(Notice),
 }
 
 /// Why a replica cannot start.
@@ -255,27 +279,36 @@ pub struct Replica {
     held_at_leaving: Option<(u64, VersionVector)>,
     /// What was held when the server was told to stop; `None` until then.
     draining: Option<VersionVector>,
+    coordination: Coordination,
     counters: Counters,
     plant: Plant,
 }
 
 impl Replica {
-    /// Starts from what is stored. The Lamport clock starts at `lamport_floor` (the persisted ceiling) or at the highest value stored,
-    /// whichever is higher.
+    /// Starts from what is stored. The Lamport clock starts at the stored ceiling or at the highest value of an operation, whichever
+    /// is higher.
     ///
     /// # Errors
     /// When a limit is too high.
     pub fn open(
         settings: ReplicaSettings,
         history: History,
-        lamport_floor: Lamport,
+        stored: Stored,
         now: Now,
     ) -> Result<Self, OpenError> {
         if settings.limits.bytes > REQUEST_BYTES_MAX {
             return Err(OpenError::LimitTooLarge { limit: settings.limits.bytes });
         }
-        let lamport = lamport_floor.max(history.highest());
+        let lamport = stored.lamport_floor.max(history.highest());
         let last_taken_at = history.last_taken_at(&settings.name);
+        let coordination = Coordination::new(
+            now.monotonic,
+            settings.name.clone(),
+            settings.boot,
+            settings.election,
+            &settings.membership.members,
+            stored.epoch,
+        );
         let mut replica = Self {
             writer: Writer { origin: settings.name.clone(), boot: settings.boot },
             clock: LamportClock::starting_at(lamport),
@@ -296,6 +329,7 @@ impl Replica {
             last_taken_at,
             held_at_leaving: None,
             draining: None,
+            coordination,
             counters: Counters::default(),
             plant: Plant::default(),
             settings,
@@ -303,6 +337,7 @@ impl Replica {
         replica.note_absences(now);
         replica.note_leaving();
         replica.note_caught_up();
+        replica.judge_fitness(now);
         Ok(replica)
     }
 
@@ -345,6 +380,7 @@ impl Replica {
 
     /// Takes an input and appends what must be done.
     pub fn handle(&mut self, now: Now, input: Input, effects: &mut Vec<Effect>) {
+        self.judge_fitness(now);
         match input {
             Input::Request { id, from, body } => {
                 // It changes nothing that anything else waits for.
@@ -357,6 +393,7 @@ impl Replica {
             Input::PeerDown { link } => self.on_peer_down(now, link),
             Input::Stored { batch } => self.on_stored(now, batch, effects),
             Input::StorageFull { batch } => self.on_storage_full(now, batch, effects),
+            Input::Reference(answer) => self.on_reference(now, answer),
             Input::Members(membership) => self.on_members(now, membership, effects),
             Input::Drain => {
                 self.draining = Some(self.history.vector());
@@ -367,8 +404,10 @@ impl Replica {
         self.settle(now, effects);
     }
 
-    /// Does what time asks for: pulls, what a dead server left to publish, and the end of waits.
+    /// Does what time asks for: elections, pulls, what a dead server left to publish, and the end of waits.
     pub fn tick(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        self.judge_fitness(now);
+        self.coordination.tick(now.monotonic);
         self.publish_again(now, effects);
         self.pull_when_due(now, effects);
         self.settle(now, effects);
@@ -380,6 +419,8 @@ impl Replica {
         self.confirm(now, effects);
         self.wake(now, effects);
         self.tell_peers(effects);
+        self.judge_fitness(now);
+        self.coordinate(now, effects);
         self.flush(now, effects);
     }
 
@@ -387,7 +428,13 @@ impl Replica {
     #[must_use]
     pub fn next_tick(&self) -> Option<Duration> {
         let waits = self.waiting.iter().map(|waiting| waiting.deadline);
-        let others = [self.unconfirmed.next_deadline(), self.shown_is_due(), self.peers.next_tick()];
+        let others = [
+            self.unconfirmed.next_deadline(),
+            self.shown_is_due(),
+            self.epoch_is_due(),
+            self.peers.next_tick(),
+            self.coordination.next_tick(),
+        ];
         let first = self.first_tick.then_some(self.started);
         waits.chain(others.into_iter().flatten()).chain(first).min()
     }

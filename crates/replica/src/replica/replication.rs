@@ -102,6 +102,7 @@ impl Replica {
             self.peers.links.remove(&link)
         {
             self.plant.keep_vector(&name, &have);
+            self.note_contact_lost(now, &name);
         }
         self.note_absences(now);
     }
@@ -125,6 +126,7 @@ impl Replica {
                 lamport: self.history.highest(),
                 taken_at: to.and_then(|to| self.history.last_taken_at(to)),
             }),
+            epoch: Some(self.leadership().epoch),
         };
         Effect::ToPeer { link, bytes: PeerMessage::Hello(hello).encode() }
     }
@@ -148,6 +150,7 @@ impl Replica {
             PeerMessage::Hello(hello) => return self.on_hello(now, link, hello, effects),
             message => message,
         };
+        self.note_heard(now, link);
         let Some(from) = self.peers.links.get_mut(&link).filter(|link| link.name().is_some()) else {
             self.counters.peer_messages_ignored += 1;
             tracing::debug!(link = link.0, "ignored a message of a foreign peer, or one before its greeting");
@@ -174,6 +177,7 @@ impl Replica {
             PeerMessage::Check { hashes, token } => self.on_check(link, hashes, token, effects),
             PeerMessage::Checked { hashes, token } => self.on_checked(now, link, hashes, token, effects),
             PeerMessage::Push { ops } => self.on_push(now, link, &ops, effects),
+            PeerMessage::Coordination(message) => self.on_coordination(now, link, &message),
             PeerMessage::Hello(_) => {}
         }
     }
@@ -189,7 +193,7 @@ impl Replica {
     }
 
     fn on_hello(&mut self, now: Now, number: PeerLink, hello: Hello, effects: &mut Vec<Effect>) {
-        let Hello { version, name, cluster_id, boot, history } = hello;
+        let Hello { version, name, cluster_id, boot, history, epoch } = hello;
         let answers = !self.peers.links.get(&number).is_some_and(|link| link.dialled);
         if answers {
             let answered = self.peers.links.values().filter(|link| !link.dialled).count();
@@ -205,8 +209,14 @@ impl Replica {
         let mut link = Link::new(!answers);
         link.greeting = greeting;
         let name = link.name().cloned();
-        self.peers.links.insert(number, link);
+        let before = self.peers.links.insert(number, link);
+        if let Some(before) =
+            before.as_ref().and_then(Link::name).filter(|before| Some(*before) != name.as_ref())
+        {
+            self.note_contact_lost(now, before);
+        }
         let Some(name) = name.filter(|_| is_known) else { return };
+        self.note_contact(now, &name, boot, epoch);
         if let Some(facts) = history {
             self.note_facts(number, name, facts);
         }

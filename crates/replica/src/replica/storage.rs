@@ -12,6 +12,7 @@ use crate::constants::{
 use crate::op::{Op, OpKind};
 use crate::planted::Planted;
 use crate::vector::{VersionVector, Writer};
+use papo_protocol::epoch::Epoch;
 use papo_protocol::{ChannelName, Identity, UserName};
 use std::collections::{HashMap, HashSet};
 use std::mem;
@@ -29,6 +30,8 @@ struct Batch {
     channels: HashSet<ChannelName>,
     /// Clients to answer.
     requests: Vec<(Client, Arc<Op>)>,
+    /// The epoch that is stored along.
+    epoch: Option<Epoch>,
     /// Pulls whose answers are in here or in an earlier batch, and how they end once it is stored.
     pulls: Vec<(PeerLink, Pulled)>,
 }
@@ -50,6 +53,8 @@ impl Batch {
 #[derive(Debug, Default)]
 pub(super) struct Storage {
     in_flight: Option<Batch>,
+    /// Whether the disk took nothing of the last one.
+    is_full: bool,
     /// When it went to the disk.
     since: Duration,
     collecting: Batch,
@@ -115,17 +120,29 @@ impl Storage {
         self.in_flight.is_some() && now.monotonic > self.since + STORAGE_STUCK_AFTER
     }
 
+    /// Whether nothing more can be put on the disk at the moment.
+    pub(super) fn takes_nothing(&self, now: Now) -> bool {
+        self.is_full || self.is_stuck(now)
+    }
+
     /// Whether nothing is being stored.
     fn is_idle(&self) -> bool {
         self.in_flight.is_none()
     }
 
     /// Hands what has collected to the disk, which must be idle.
-    fn store(&mut self, now: Now, shown: Option<VersionVector>, effects: &mut Vec<Effect>) {
+    fn store(
+        &mut self,
+        now: Now,
+        shown: Option<VersionVector>,
+        epoch: Option<Epoch>,
+        effects: &mut Vec<Effect>,
+    ) {
         self.since = now.monotonic;
         let next = Batch { number: self.collecting.number + 1, ..Batch::default() };
-        let batch = mem::replace(&mut self.collecting, next);
-        effects.push(Effect::Store { batch: batch.number, ops: batch.ops.clone(), shown });
+        let mut batch = mem::replace(&mut self.collecting, next);
+        batch.epoch = epoch;
+        effects.push(Effect::Store { batch: batch.number, ops: batch.ops.clone(), shown, epoch });
         self.in_flight = Some(batch);
     }
 
@@ -152,11 +169,13 @@ impl Replica {
         self.history.count(writer).max(self.storage.highest(writer)) + 1
     }
 
-    /// Hands to the disk what has collected and what is shown, unless a batch is being stored. For what is shown alone only once
-    /// in a while: after a crash the peers tell it again.
+    /// Hands to the disk what has collected, what is shown and the epoch, unless a batch is being stored. For what is shown alone only
+    /// once in a while: after a crash the peers tell it again.
     pub(super) fn flush(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let ops = !self.storage.collecting.ops.is_empty();
-        if !self.storage.is_idle() || !(ops || self.shown_is_due().is_some_and(|due| due <= now.monotonic)) {
+        let dues = [self.shown_is_due(), self.epoch_is_due()];
+        let is_due = dues.into_iter().flatten().any(|due| due <= now.monotonic);
+        if !self.storage.is_idle() || !(ops || is_due) {
             return;
         }
         let shown = (!self.shown_is_stored).then(|| self.history.shown().clone());
@@ -164,7 +183,8 @@ impl Replica {
             self.shown_is_stored = true;
             self.shown_stored_at = now.monotonic;
         }
-        self.storage.store(now, shown, effects);
+        let epoch = self.coordination.to_store().map(|(epoch, _)| epoch);
+        self.storage.store(now, shown, epoch, effects);
     }
 
     /// When what is shown is to be stored if no operation is; `None` when it is stored, or the disk will say when it is idle.
@@ -175,6 +195,11 @@ impl Replica {
         due.then_some(self.shown_stored_at + interval)
     }
 
+    /// When an epoch is to be stored if no operation is; `None` without one, or when the disk will say when it is idle.
+    pub(super) fn epoch_is_due(&self) -> Option<Duration> {
+        self.coordination.to_store().filter(|_| self.storage.is_idle()).map(|(_, due)| due)
+    }
+
     /// A batch is on this disk: its own operations are pushed, and wait until they are durable.
     pub(super) fn on_stored(&mut self, now: Now, number: u64, effects: &mut Vec<Effect>) {
         let Some(batch) = self.storage.take(number) else {
@@ -182,6 +207,8 @@ impl Replica {
             return;
         };
         self.counters.batches_stored += 1;
+        self.storage.is_full = false;
+        self.note_epoch_stored(now, batch.epoch);
         for op in &batch.ops {
             if let Err(error) = self.history.hold(op) {
                 tracing::error!(%error, "a stored operation does not follow those held");
@@ -211,6 +238,8 @@ impl Replica {
             return;
         };
         self.counters.batches_refused += 1;
+        self.storage.is_full = true;
+        self.note_epoch_refused(now);
         self.shown_is_stored = false;
         let collected = if self.plant.has(Planted::RefusedBatchFollowed) {
             Batch::default()

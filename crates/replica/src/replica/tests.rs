@@ -11,9 +11,10 @@ mod serving;
 
 use super::{
     Counters, Durability, Effect, Input, LoginPolicy, Now, Origin, PeerLink, Replica, ReplicaSettings,
-    RequestId,
+    RequestId, Stored,
 };
 use crate::archive::MemoryArchive;
+use crate::coordination::{ElectionOrder, ElectionSettings};
 use crate::export;
 use crate::history::{History, HoldError};
 use crate::membership::Membership;
@@ -60,6 +61,7 @@ fn settings(number: usize) -> ReplicaSettings {
         compat: Compat::default(),
         limits: LIMITS,
         cluster_id: "default/papo".to_owned(),
+        election: ElectionSettings { order: ElectionOrder::Highest, hand_over: Duration::from_secs(60) },
     }
 }
 
@@ -108,7 +110,8 @@ impl Host {
         let archive = MemoryArchive::default();
         archive.add(stored.into_iter().map(Arc::new));
         let history = History::of_archive(&archive, RECENT_BYTES_MAX, shown)?;
-        let replica = Replica::open(settings, history, lamport_floor, now).unwrap();
+        let replica =
+            Replica::open(settings, history, Stored { lamport_floor, ..Stored::default() }, now).unwrap();
         Ok(Self {
             replica,
             archive,
@@ -236,9 +239,12 @@ impl World {
                 Effect::Unknown { id } => {
                     assert_eq!(host.outcomes.insert(id.0, Outcome::Unknown), None);
                 }
-                Effect::Store { batch, ops, shown } => {
+                Effect::Store { batch, ops, shown, epoch } => {
                     assert!(host.batches.is_empty(), "one batch is under way at a time");
-                    assert!(!ops.is_empty() || shown.is_some(), "a batch stores something");
+                    assert!(
+                        !ops.is_empty() || shown.is_some() || epoch.is_some(),
+                        "a batch stores something"
+                    );
                     host.batch_sizes.extend(Some(ops.len()).filter(|size| *size > 0));
                     host.batches.push_back((batch, ops, shown));
                 }
@@ -246,6 +252,8 @@ impl World {
                     host.publications.push((topic, body, meta));
                     host.order.push("publish");
                 }
+                // There is no reference service in this world.
+                Effect::AskReference(_) | Effect::Notice(_) => {}
                 Effect::ToPeer { link, bytes } => {
                     let asks = link.0 < 200;
                     let other = usize::try_from(link.0 % 100).unwrap();

@@ -64,6 +64,7 @@ fn h07_servers_with_equal_vectors_and_other_operations_are_reported() {
         cluster_id: "default/papo".to_owned(),
         boot: Boot(77),
         history: None,
+        epoch: None,
     };
     let link = PeerLink(300);
     world.input(0, Input::PeerMessage { link, bytes: PeerMessage::Hello(hello).encode() });
@@ -96,6 +97,7 @@ fn a_peer_of_the_version_before_is_pulled_from_every_second() {
         cluster_id: "default/papo".to_owned(),
         boot: Boot(22),
         history: None,
+        epoch: None,
     };
     world.input(0, Input::PeerMessage { link, bytes: PeerMessage::Hello(hello).encode() });
     let mut effects = Vec::new();

@@ -252,7 +252,8 @@ fn a_new_boot_rises_above_the_clocks_of_those_it_hears() {
     let history =
         Facts { lamport: Lamport::new(70_000).unwrap(), taken_at: Some(taken_at), ..Facts::default() };
     let cluster_id = "default/papo".to_owned();
-    let hello = Hello { version: 2, name: name(2), cluster_id, boot: Boot(9), history: Some(history) };
+    let hello =
+        Hello { version: 2, name: name(2), cluster_id, boot: Boot(9), history: Some(history), epoch: None };
     let link = PeerLink(5_000);
     world.input(0, Input::PeerUp { link });
     world.input(0, Input::PeerMessage { link, bytes: PeerMessage::Hello(hello).encode() });

@@ -378,7 +378,7 @@ fn what_was_written_of_late_is_never_read_from_the_disk() {
     for (host, number) in (1..=3).enumerate() {
         let history = History::new(Nowhere, 1 << 20);
         world.hosts[host].replica =
-            Replica::open(member(number, 3), history, Lamport::default(), world.now).unwrap();
+            Replica::open(member(number, 3), history, Stored::default(), world.now).unwrap();
     }
     world.link_all();
     world.ask(0, "channel", GERAL);

@@ -16,8 +16,8 @@ use papo_protocol::reply::Compat;
 use papo_protocol::worker_link::{FromWorker, ToWorker};
 use papo_protocol::{Boot, Identity, RequestKey, ServerName};
 use papo_replica::{
-    Durability, Effect, History, Input, LoginPolicy, MemoryArchive, Op, Origin, PeerLink, Replica,
-    ReplicaSettings, RequestId, VersionVector,
+    Durability, Effect, ElectionOrder, ElectionSettings, History, Input, LoginPolicy, MemoryArchive, Op,
+    Origin, PeerLink, Replica, ReplicaSettings, RequestId, Stored, VersionVector,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -170,6 +170,7 @@ impl Server {
             compat: Compat::default(),
             limits: LIMITS,
             cluster_id: "default/papo".to_owned(),
+            election: ElectionSettings { order: ElectionOrder::Highest, hand_over: Duration::from_secs(60) },
         };
         let Some(volume) = shared.volumes.get(self.node.number) else { return };
         let mut ops = volume.ops();
@@ -193,7 +194,12 @@ impl Server {
         let opened =
             History::of_archive(&archive, RECENT_BYTES_MAX, &shown).map_err(|error| error.to_string());
         let opened = opened.and_then(|history| {
-            let replica = Replica::open(settings, history, ceiling, shared.clock(self.node));
+            let replica = Replica::open(
+                settings,
+                history,
+                Stored { lamport_floor: ceiling, ..Stored::default() },
+                shared.clock(self.node),
+            );
             replica.map_err(|error| error.to_string())
         });
         match opened {
@@ -453,7 +459,7 @@ impl Server {
         running.cover(shared, self.node);
         for effect in self.effects.drain(..) {
             match effect {
-                Effect::Store { batch, ops, shown } => {
+                Effect::Store { batch, ops, shown, epoch: _ } => {
                     if ops.len() > 1 {
                         shared.count("group_commit");
                     }
@@ -493,6 +499,7 @@ impl Server {
                     let (connection, side) = connection_of(link);
                     shared.send(connection, side, vec![bytes]);
                 }
+                Effect::AskReference(_) | Effect::Notice(_) => {}
             }
         }
         let waiting = running.replica.requests_waiting();

@@ -1,0 +1,608 @@
+//! Who leads: the Bully algorithm, fenced by epochs.
+//!
+//! Garcia-Molina ("Elections in a Distributed Computing System", IEEE Transactions on Computers 31(1), 1982) has the best server
+//! that is up lead: who suspects the coordinator asks the better servers; if one answers, it takes the election over; if none does,
+//! the asker leads and says so. That is right where a server that does not answer in time is dead. Where it may be paused, or behind a
+//! partition, two servers lead. So two things are added here.
+//!
+//! **Epochs.** Nobody leads without an epoch, which the reference service grants: each higher than all before, each to one boot of one
+//! server. A server *adopts* an epoch when it is on its disk, and only then acts on it, obeys it and announces it. What comes under a
+//! lower epoch than that changes nothing. So there may be two that believe to lead, and only one that anybody obeys: whoever has
+//! heard of a higher epoch stops at once.
+//!
+//! **Prudence.** Raft's pre-vote and check-quorum (Ongaro 2014, section 9.6) keep a server behind a broken link from deposing a
+//! coordinator that all others hear. Here a better server answers only if it may lead at this moment, and who hears a living
+//! coordinator says so instead; the reference service grants nothing while a holder that reaches as many reports to it; and an
+//! election that came to nothing is not repeated for half a minute, unless something changes.
+//!
+//! ```text
+//!              nothing heard, or its link closed            asked the better ones, none answered
+//!  Following ------------------------> Leaderless --> Electing: Asking --------> Claiming <----------+ refused, or
+//!      ^                                   ^   ^           | answered              |   |  ------------+ no answer
+//!      |  a beat under the adopted epoch   |   |           v                      |   | granted
+//!      +-----------------------------------+   |        Awaiting -----------------+   v
+//!                                              |            no coordinator came       Adopting
+//!        a higher epoch, or handed over        |                                        | on disk
+//!                                              +--------------- Leading <---------------+
+//! ```
+//!
+//! `contacts` knows whom there is a link to, `election` finds a coordinator, `leading` is what a coordinator does, with handing over
+//! its office; `order` says who is better. Nothing here knows links, bytes, disks or clocks: servers are names, time is an
+//! argument, and what must be done is an [`Act`].
+
+mod contacts;
+mod election;
+mod leading;
+mod message;
+mod order;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use message::Message;
+pub use order::ElectionOrder;
+pub(crate) use order::rank;
+
+use crate::constants::{
+    CLOSED_LINK_GRACE, JITTER_OF_BOOT, JITTER_OF_PLACE, PAUSED_AFTER, REFERENCE_WITHIN,
+    SUSPECT_COORDINATOR_AFTER,
+};
+use crate::notice::{ElectionOutcome, Notice};
+use contacts::Contacts;
+use leading::Office;
+use papo_protocol::epoch::Epoch;
+use papo_protocol::reference::{ReferenceAnswer, ReferenceCall, Report};
+use papo_protocol::{Boot, ServerName};
+use std::collections::BTreeSet;
+use std::mem;
+use std::time::Duration;
+
+/// How a coordinator is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ElectionSettings {
+    /// Which rank wins.
+    pub order: ElectionOrder,
+    /// After so long an unbroken contact a better server takes over from a living coordinator.
+    pub hand_over: Duration,
+}
+
+/// What the host must do.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Act {
+    /// Send to a server.
+    Send { to: ServerName, message: Message },
+    /// Ask the reference service.
+    Ask(ReferenceCall),
+    /// Announce on topic `servers` that this server leads.
+    Announce(Epoch),
+    /// Say so.
+    Notice(Notice),
+}
+
+/// What this server is good for at this moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fitness {
+    /// It may lead.
+    Fit,
+    /// It may not begin to lead, because it cannot store an epoch: its disk hangs or is full. Who leads already goes on, since
+    /// leading needs no disk, and who hears of a higher epoch stops whether it can store that or not.
+    Impaired,
+    /// It may not lead: it joins, leaves or stops. Who leads already hands over.
+    Unfit,
+}
+
+/// Whom this server obeys, as it is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Leadership<'a> {
+    /// The highest epoch on this server's disk.
+    pub epoch: Epoch,
+    /// Who leads it, if this server hears it, or is it.
+    pub coordinator: Option<&'a ServerName>,
+    /// What this server does about it.
+    pub role: Role,
+    /// Since when it is the same one, on the monotonic clock; since the start while there is none.
+    pub since: Duration,
+}
+
+/// What a server is in the matter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// It is the coordinator.
+    Leading,
+    /// It hears one.
+    Following,
+    /// It holds an election.
+    Electing,
+    /// It hears none, and waits.
+    Leaderless,
+}
+
+impl Role {
+    /// In a word, as `/status` says it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Leading => "leading",
+            Self::Following => "following",
+            Self::Electing => "electing",
+            Self::Leaderless => "leaderless",
+        }
+    }
+}
+
+/// Why nothing is done while there is no coordinator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lull {
+    /// One has the time to show itself.
+    Grace,
+    /// An election came to nothing.
+    Failed,
+    /// The same, because the reference service did not answer: when it does, there is hope.
+    ReferenceSilent,
+}
+
+/// A step of an election.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// The better servers were asked.
+    Asking { until: Duration },
+    /// One of them answered.
+    Awaiting { until: Duration },
+    /// The reference service is asked for an epoch: so often so far, and when again.
+    Claiming { claims: u32, next: Duration, is_answered: bool },
+    /// It granted this one, which is on the way to the disk.
+    Adopting { epoch: Epoch, until: Duration },
+}
+
+#[derive(Debug)]
+enum State {
+    /// There is no coordinator, and no election until then.
+    Leaderless { elect_at: Duration, lull: Lull },
+    /// There is one; without a beat it is suspected then.
+    Following { coordinator: ServerName, since: Duration, suspect_at: Duration },
+    /// This server holds an election.
+    Electing { began: Duration, step: Step },
+    /// It is the coordinator.
+    Leading(Office),
+}
+
+/// A beat under an epoch that is not on the disk yet.
+#[derive(Debug)]
+struct Herald {
+    coordinator: ServerName,
+    epoch: Epoch,
+    heard: Duration,
+}
+
+/// The pure core of coordination. Methods `on_*` take what happens, [`Self::tick`] what time brings; [`Self::take_acts`] gives what
+/// must be done, and [`Self::to_store`] what must be stored.
+#[derive(Debug)]
+pub(crate) struct Coordination {
+    name: ServerName,
+    boot: Boot,
+    settings: ElectionSettings,
+    /// The best first.
+    members: Vec<ServerName>,
+    fitness: Fitness,
+    contacts: Contacts,
+    /// Who has said its epoch since the start.
+    greeted: BTreeSet<ServerName>,
+    /// Whether a majority of the members has: before, nobody is obeyed and nothing is claimed, as this server's own disk may have
+    /// been lost or rolled back.
+    is_past_barrier: bool,
+    /// The highest epoch on this server's disk.
+    adopted: Epoch,
+    /// A higher one that was heard of; it is not to be stored before that time.
+    pending: Option<(Epoch, Duration)>,
+    state: State,
+    herald: Option<Herald>,
+    /// When the reference service last answered.
+    reference_heard: Option<Duration>,
+    /// Worse servers that hold an election, and are to hear that this one does.
+    askers: BTreeSet<ServerName>,
+    /// A coordinator that offers its office, and waits for an answer.
+    offer: Option<ServerName>,
+    /// It was called late, and has given others the time to be heard.
+    is_resuming: bool,
+    acts: Vec<Act>,
+}
+
+impl Coordination {
+    /// Starts from the epoch that is stored.
+    pub(crate) fn new(
+        now: Duration,
+        name: ServerName,
+        boot: Boot,
+        settings: ElectionSettings,
+        members: &[ServerName],
+        adopted: Epoch,
+    ) -> Self {
+        let mut coordination = Self {
+            name,
+            boot,
+            settings,
+            members: Vec::new(),
+            fitness: Fitness::Unfit,
+            contacts: Contacts::default(),
+            greeted: BTreeSet::new(),
+            is_past_barrier: false,
+            adopted,
+            pending: None,
+            state: State::Leaderless { elect_at: now, lull: Lull::Grace },
+            herald: None,
+            reference_heard: None,
+            askers: BTreeSet::new(),
+            offer: None,
+            is_resuming: false,
+            acts: Vec::new(),
+        };
+        coordination.on_members(now, members);
+        coordination
+    }
+
+    /// Whom this server obeys, and what it is itself.
+    pub(crate) fn leadership(&self) -> Leadership<'_> {
+        let (coordinator, role, since) = match &self.state {
+            State::Leaderless { .. } => (None, Role::Leaderless, Duration::ZERO),
+            State::Electing { .. } => (None, Role::Electing, Duration::ZERO),
+            State::Following { coordinator, since, .. } => (Some(coordinator), Role::Following, *since),
+            State::Leading(office) => (Some(&self.name), Role::Leading, office.since),
+        };
+        Leadership { epoch: self.adopted, coordinator, role, since }
+    }
+
+    /// The epoch to put on the disk with the next batch, by itself if no batch comes; and from when on, which is later than now where
+    /// the disk has just refused it.
+    pub(crate) fn to_store(&self) -> Option<(Epoch, Duration)> {
+        self.pending
+    }
+
+    /// What must be done, since this was asked last.
+    pub(crate) fn take_acts(&mut self) -> Vec<Act> {
+        mem::take(&mut self.acts)
+    }
+
+    /// When to call [`Self::tick`] at the latest; `None` while nothing waits for time.
+    pub(crate) fn next_tick(&self) -> Option<Duration> {
+        match &self.state {
+            State::Leaderless { elect_at, .. } => self.may_elect().then_some(*elect_at),
+            State::Following { suspect_at, .. } => Some(*suspect_at),
+            State::Electing { step, .. } => match step {
+                Step::Asking { until } | Step::Awaiting { until } | Step::Adopting { until, .. } => {
+                    Some(*until)
+                }
+                // Until the disk has what the claim rests on, it is the disk that is waited for.
+                Step::Claiming { next, .. } => self.pending.is_none().then_some(*next),
+            },
+            State::Leading(office) => Some(office.beat_at.min(office.report_at)),
+        }
+    }
+
+    /// Does what is due.
+    pub(crate) fn tick(&mut self, now: Duration) {
+        let is_late = self.next_tick().is_some_and(|due| due + PAUSED_AFTER < now);
+        // Only once: who is always late must conclude something, too.
+        if is_late && !mem::replace(&mut self.is_resuming, is_late) {
+            return self.resume(now);
+        }
+        self.is_resuming &= is_late;
+        match &self.state {
+            State::Leaderless { elect_at, .. } if *elect_at <= now && self.may_elect() => self.elect(now),
+            State::Following { suspect_at, .. } if *suspect_at <= now => self.suspect(now),
+            State::Electing { .. } => self.go_on_electing(now),
+            State::Leading(_) => self.lead_on(now),
+            State::Leaderless { .. } | State::Following { .. } => {}
+        }
+    }
+
+    /// This server was paused: nobody has had the chance to be heard, so every wait begins anew.
+    fn resume(&mut self, now: Duration) {
+        let anew = now + self.suspicion();
+        match &mut self.state {
+            State::Leaderless { elect_at, .. } => *elect_at = anew,
+            State::Following { suspect_at, .. } => *suspect_at = anew,
+            State::Electing { step, .. } => match step {
+                Step::Asking { until } | Step::Awaiting { until } | Step::Adopting { until, .. } => {
+                    *until = anew
+                }
+                Step::Claiming { next, .. } => *next = anew,
+            },
+            State::Leading(office) => office.wait_until(now + PAUSED_AFTER),
+        }
+    }
+
+    /// The members of the cluster.
+    pub(crate) fn on_members(&mut self, now: Duration, members: &[ServerName]) {
+        self.members = members.to_vec();
+        self.settings.order.sort(&mut self.members);
+        self.greeted.retain(|name| members.contains(name));
+        self.greeted.extend(self.contacts.names().filter(|name| members.contains(name)).cloned());
+        self.note_barrier(now);
+    }
+
+    /// What this server is good for now. To be told before anything else.
+    pub(crate) fn on_fitness(&mut self, now: Duration, fitness: Fitness) {
+        if mem::replace(&mut self.fitness, fitness) == fitness {
+            return;
+        }
+        match (&self.state, fitness) {
+            (State::Leaderless { .. }, Fitness::Fit) => self.await_coordinator(now),
+            // Its epoch may still come to the disk.
+            (State::Electing { step: Step::Adopting { .. }, .. }, Fitness::Impaired) => {}
+            (State::Electing { .. }, Fitness::Impaired | Fitness::Unfit) => self.fail(now, Lull::Failed),
+            (State::Leading(_), Fitness::Unfit) => self.lead_on(now),
+            (State::Leaderless { .. } | State::Following { .. } | State::Leading(_), _)
+            | (State::Electing { .. }, Fitness::Fit) => {}
+        }
+    }
+
+    /// There is a link to this server, which says what epoch it has adopted.
+    pub(crate) fn on_greeting(&mut self, now: Duration, name: &ServerName, boot: Boot, epoch: Epoch) {
+        let is_new = self.contacts.greet(now, name, boot);
+        let is_member = self.members.contains(name);
+        if is_member {
+            self.greeted.insert(name.clone());
+        }
+        self.note_epoch(now, epoch);
+        self.note_barrier(now);
+        let is_restarted = match &self.state {
+            State::Following { coordinator, .. } => coordinator == name && boot != self.adopted.boot,
+            State::Leaderless { .. } | State::Electing { .. } | State::Leading(_) => false,
+        };
+        if is_restarted {
+            // It does not know that it led.
+            self.suspect(now);
+        } else if is_new && is_member {
+            self.hasten(now);
+        }
+    }
+
+    /// There is no link to this server any more.
+    pub(crate) fn on_gone(&mut self, now: Duration, name: &ServerName) {
+        self.contacts.lose(name);
+        let grace = now + CLOSED_LINK_GRACE + self.jitter();
+        match &mut self.state {
+            State::Following { coordinator, suspect_at, .. } if coordinator == name => {
+                *suspect_at = grace.min(*suspect_at);
+            }
+            State::Leading(office) if office.awaits(name) => self.lead_on(now),
+            State::Leaderless { .. } if self.members.contains(name) => self.hasten(now),
+            State::Leaderless { .. }
+            | State::Following { .. }
+            | State::Electing { .. }
+            | State::Leading(_) => {}
+        }
+    }
+
+    /// This server said anything at all.
+    pub(crate) fn on_heard(&mut self, now: Duration, name: &ServerName) {
+        self.contacts.hear(now, name);
+    }
+
+    /// A message of this boot of this server, which has greeted.
+    pub(crate) fn on_message(&mut self, now: Duration, from: &ServerName, boot: Boot, message: &Message) {
+        let epoch = message.epoch();
+        self.note_epoch(now, epoch);
+        match message {
+            Message::Elect { .. } => return self.on_elect(now, from),
+            Message::Answer { .. } => return self.on_answer(now, from),
+            Message::Lead { .. }
+            | Message::Follows { .. }
+            | Message::Offer { .. }
+            | Message::Accept { .. }
+            | Message::HandOver { .. } => {}
+        }
+        // From here on, what has a lower epoch changes nothing.
+        if epoch < self.highest() {
+            if epoch < self.adopted {
+                self.tell_what_is_obeyed(from);
+            }
+            return;
+        }
+        match message {
+            Message::Lead { .. } if epoch.boot == boot => self.on_lead(now, from, epoch),
+            Message::Follows { coordinator: Some(coordinator), .. } => self.on_follows(now, coordinator),
+            Message::Offer { .. } if epoch.boot == boot => self.on_offer(now, from),
+            Message::Accept { reached, .. } => self.on_accept(now, from, *reached),
+            Message::HandOver { .. } if epoch.boot == boot => self.on_hand_over(now),
+            Message::Lead { .. } | Message::Offer { .. } | Message::HandOver { .. } => {
+                tracing::warn!(%from, %epoch, "ignored a coordinator under an epoch that is not its own");
+            }
+            Message::Follows { coordinator: None, .. } | Message::Elect { .. } | Message::Answer { .. } => {}
+        }
+    }
+
+    /// The reference service answered.
+    pub(crate) fn on_reference(&mut self, now: Duration, answer: ReferenceAnswer) {
+        self.reference_heard = Some(now);
+        match answer {
+            ReferenceAnswer::Alive | ReferenceAnswer::Rank(_) => {}
+            ReferenceAnswer::Reported(epoch) => {
+                self.note_epoch(now, epoch);
+                self.on_resigned(now);
+            }
+            ReferenceAnswer::Claimed(answer) => self.on_claimed(now, answer),
+        }
+        self.answer_askers(now);
+        self.answer_offer(now);
+        if let State::Leaderless { lull: Lull::ReferenceSilent, .. } = &self.state {
+            self.hasten(now);
+        }
+    }
+
+    /// This epoch is on this server's disk.
+    pub(crate) fn on_stored(&mut self, now: Duration, epoch: Epoch) {
+        self.adopted = self.adopted.max(epoch);
+        if self.pending.is_some_and(|(pending, _)| pending <= self.adopted) {
+            self.pending = None;
+        }
+        match &self.state {
+            State::Electing { step: Step::Adopting { epoch, .. }, .. } if *epoch <= self.adopted => {
+                if *epoch == self.adopted {
+                    self.lead(now);
+                } else {
+                    // Whoever has the higher one will show itself.
+                    self.end_election(now, ElectionOutcome::Lost);
+                    self.await_coordinator(now);
+                }
+            }
+            State::Electing { step: Step::Claiming { .. }, .. } => self.go_on_electing(now),
+            State::Leaderless { .. }
+            | State::Electing { .. }
+            | State::Following { .. }
+            | State::Leading(_) => {}
+        }
+        if let Some(herald) = self.herald.take_if(|herald| herald.epoch <= self.adopted)
+            && herald.epoch == self.adopted
+            && herald.heard + SUSPECT_COORDINATOR_AFTER > now
+        {
+            self.on_lead(now, &herald.coordinator, herald.epoch);
+        }
+    }
+
+    /// The disk took nothing.
+    pub(crate) fn on_refused(&mut self, again_at: Duration) {
+        if let Some((_, not_before)) = &mut self.pending {
+            *not_before = again_at;
+        }
+    }
+
+    /// The highest epoch that this server knows of.
+    fn highest(&self) -> Epoch {
+        self.pending.map_or(self.adopted, |(epoch, _)| epoch)
+    }
+
+    /// Somebody knows this epoch. A higher one is stored, and whoever led before it does no longer.
+    fn note_epoch(&mut self, now: Duration, epoch: Epoch) {
+        if epoch <= self.highest() {
+            return;
+        }
+        self.pending = Some((epoch, Duration::ZERO));
+        match &self.state {
+            State::Leading(_) => {
+                self.acts.push(Act::Notice(Notice::Deposed { own: self.adopted, by: epoch }));
+                self.await_coordinator(now);
+            }
+            State::Following { .. } => self.await_coordinator(now),
+            State::Leaderless { .. } => self.hasten(now),
+            // It goes on: a server that was away may hear of old epochs, whose coordinators are gone, one after the other.
+            State::Electing { .. } => {}
+        }
+    }
+
+    fn note_barrier(&mut self, now: Duration) {
+        let known = |name: &&ServerName| **name == self.name || self.greeted.contains(*name);
+        let heard = self.members.iter().filter(known).count();
+        if !self.is_past_barrier && heard > self.members.len() / 2 {
+            self.is_past_barrier = true;
+            self.await_coordinator(now);
+        }
+    }
+
+    /// Whether this server may claim, if the reference service answers.
+    fn may_elect(&self) -> bool {
+        self.fitness == Fitness::Fit && self.is_past_barrier
+    }
+
+    /// Whether the reference service answered a moment ago.
+    fn hears_reference(&self, now: Duration) -> bool {
+        self.reference_heard.is_some_and(|heard| heard + REFERENCE_WITHIN > now)
+    }
+
+    /// It answers with its own epoch; from a server that does not lead this is no report.
+    fn ask_reference(&mut self, now: Duration) {
+        let report = Report { name: self.name.clone(), epoch: self.adopted, reached: self.reached(now) };
+        self.acts.push(Act::Ask(ReferenceCall::Report(report)));
+    }
+
+    /// How many members are reached, this one included.
+    fn reached(&self, now: Duration) -> u32 {
+        let is_reached = |name: &&ServerName| **name == self.name || self.contacts.reaches(now, name);
+        u32::try_from(self.members.iter().filter(is_reached).count()).unwrap_or(u32::MAX)
+    }
+
+    /// Without randomness: the better a server, the sooner it suspects, and no two at once.
+    fn jitter(&self) -> Duration {
+        let place = self.members.iter().position(|name| *name == self.name).unwrap_or_default();
+        let of_place = JITTER_OF_PLACE * u32::try_from(place).unwrap_or_default();
+        let of_boot = u128::from(self.boot.0) % JITTER_OF_BOOT.as_millis();
+        of_place + Duration::from_millis(u64::try_from(of_boot).unwrap_or_default())
+    }
+
+    /// How long a coordinator may be silent.
+    fn suspicion(&self) -> Duration {
+        SUSPECT_COORDINATOR_AFTER + self.jitter()
+    }
+
+    /// There is no coordinator, and one has the time to show itself.
+    fn await_coordinator(&mut self, now: Duration) {
+        self.state = State::Leaderless { elect_at: now + self.suspicion(), lull: Lull::Grace };
+    }
+
+    /// Something changed: an election that is due much later may lead to something now.
+    fn hasten(&mut self, now: Duration) {
+        let soon = now + self.suspicion();
+        if let State::Leaderless { elect_at, lull } = &mut self.state
+            && soon < *elect_at
+        {
+            (*elect_at, *lull) = (soon, Lull::Grace);
+        }
+    }
+
+    /// A beat of the coordinator of an epoch that is no lower than any known.
+    fn on_lead(&mut self, now: Duration, from: &ServerName, epoch: Epoch) {
+        if epoch == self.adopted && self.is_past_barrier {
+            return self.follow(now, from);
+        }
+        // It is obeyed once its epoch is on the disk, and gets the time for that.
+        self.herald = Some(Herald { coordinator: from.clone(), epoch, heard: now });
+        self.end_election(now, ElectionOutcome::Lost);
+        self.await_coordinator(now);
+    }
+
+    fn follow(&mut self, now: Duration, coordinator: &ServerName) {
+        let suspect_at = now + self.suspicion();
+        if let State::Following { coordinator: before, suspect_at: at, .. } = &mut self.state
+            && before == coordinator
+        {
+            *at = suspect_at;
+            return;
+        }
+        self.end_election(now, ElectionOutcome::Lost);
+        let coordinator = coordinator.clone();
+        let notice = Notice::Follows { coordinator: coordinator.clone(), epoch: self.adopted };
+        self.acts.push(Act::Notice(notice));
+        self.state = State::Following { coordinator, since: now, suspect_at };
+    }
+
+    /// What this server obeys, for one that obeys a lower epoch or hears no coordinator.
+    fn tell_what_is_obeyed(&mut self, to: &ServerName) {
+        let message = match &self.state {
+            State::Leading(_) => Message::Lead { epoch: self.adopted },
+            State::Following { coordinator, .. } => {
+                Message::Follows { epoch: self.adopted, coordinator: Some(coordinator.clone()) }
+            }
+            State::Leaderless { .. } | State::Electing { .. } => {
+                Message::Follows { epoch: self.adopted, coordinator: None }
+            }
+        };
+        self.send(to, message);
+    }
+
+    fn send(&mut self, to: &ServerName, message: Message) {
+        self.acts.push(Act::Send { to: to.clone(), message });
+    }
+
+    fn is_better(&self, name: &ServerName) -> bool {
+        self.settings.order.prefers(name, &self.name)
+    }
+
+    /// The server with which the coordinator would leave its office: the best of the members that it reaches.
+    fn best_reached(&self, now: Duration) -> Option<&ServerName> {
+        self.members.iter().find(|name| **name != self.name && self.contacts.reaches(now, name))
+    }
+
+    /// Whether this server is the coordinator.
+    pub(crate) fn is_leading(&self) -> bool {
+        matches!(self.state, State::Leading(_))
+    }
+}
