@@ -1,4 +1,4 @@
-//! Every limit and deadline of the two minds, in one place, each with its source.
+//! Every limit and deadline of the three minds, in one place, each with its source.
 
 use papo_protocol::codec::Limits;
 use std::time::Duration;
@@ -75,6 +75,18 @@ pub const SUBSCRIPTIONS_MAX: usize = 1_000_000;
 /// Bounds for looking for `dst`, `to`, `src` or `from` in a foreign publication.
 pub const PUBLICATION_READ_LIMITS: Limits = Limits { bytes: REQUEST_BYTES_MAX, depth: 16, values: 10_000 };
 
+/// Names beside the members' that the reference service knows at once: far above any cluster of the exercise, and with the longest
+/// names and addresses their list fits a reply.
+pub const FOREIGN_NAMES_MAX: usize = 1000;
+/// A holder of an epoch that said so within this time keeps it against who reaches no more members (design section 4, "Ref").
+pub const HOLDER_HEARD_WITHIN: Duration = Duration::from_secs(2);
+/// After a start no epoch is granted for so long: a living holder, which reports every second, must be heard first (design section 4,
+/// "Ref").
+pub const CLAIM_QUIET: Duration = Duration::from_secs(2);
+/// An epoch so far above the highest that was granted is no epoch of this cluster: it would use the numbers up (design section 4,
+/// "Ref").
+pub const EPOCH_JUMP_MAX: u64 = 1_000_000;
+
 const _: () = assert!(
     SERVER_DEADLINE.as_millis() * 3 <= BROKER_DEADLINE.as_millis(),
     "two failovers must fit: three workers, one after the other, each with its whole deadline"
@@ -116,4 +128,8 @@ const _: () = assert!(
 const _: () = assert!(
     WAITING_BYTES_MAX <= HELD_BYTES_MAX && REQUEST_BYTES_MAX <= WAITING_BYTES_MAX,
     "one request always fits"
+);
+const _: () = assert!(
+    CLAIM_QUIET.as_millis() >= HOLDER_HEARD_WITHIN.as_millis(),
+    "a holder that would have counted before the restart counts after it"
 );

@@ -37,6 +37,20 @@ pub enum ReferenceCall {
 }
 
 impl ReferenceCall {
+    /// Its name on the wire.
+    #[must_use]
+    pub fn service(&self) -> &'static str {
+        match self {
+            Self::Rank(_) => "rank",
+            Self::Heartbeat(_) => "heartbeat",
+            Self::List => "list",
+            Self::Clock => "clock",
+            Self::Claim(_) => "claim",
+            Self::Report(_) => "report",
+            Self::Resign(_) => "resign",
+        }
+    }
+
     /// Whether only papo's own servers may ask this.
     #[must_use]
     pub fn needs_token(&self) -> bool {
@@ -52,7 +66,7 @@ impl ReferenceCall {
 pub struct Registration {
     /// Under `user`, `name`, `username`, `server` ...
     pub name: ServerName,
-    /// `addr`, `address`, `host`: at most 256 bytes.
+    /// `addr`, `address`, `host`: at most 256 bytes, none of them control characters.
     pub address: Option<String>,
     /// `port`, 0 to 65535.
     pub port: Option<u16>,
@@ -115,7 +129,7 @@ pub enum ReferenceAnswer {
     Reported(Epoch),
 }
 
-/// Longest address that is kept, in bytes; a longer one is left out.
+/// Longest address that is kept, in bytes; a longer one is left out, and so is one that would break logs and terminals.
 const ADDRESS_BYTES_MAX: usize = 256;
 /// Under which servers send their names, the exercise's own first.
 const NAME: &[&str] = &["user", "name", "username", "server", "server_name", "from", "src"];
@@ -150,10 +164,12 @@ fn read_call(envelope: &Envelope) -> Result<ReferenceCall, Refusal> {
 
 impl Registration {
     fn read(fields: &Fields<'_>) -> Result<Self, Refusal> {
+        let readable =
+            |address: &str| address.len() <= ADDRESS_BYTES_MAX && !address.chars().any(char::is_control);
         let address = fields.find(ADDRESS).and_then(Value::to_text);
         Ok(Self {
             name: fields.required_name(NAME, ServerName::new)?,
-            address: address.filter(|address| address.len() <= ADDRESS_BYTES_MAX).map(String::from),
+            address: address.filter(|address| readable(address)).map(String::from),
             port: fields.find(&["port"]).and_then(Value::to_u64).and_then(|port| u16::try_from(port).ok()),
         })
     }
@@ -222,16 +238,16 @@ fn listed<'a>(server: &'a ListedServer, style: &ReplyStyle) -> OutFields<'a> {
 /// A server's request, MessagePack: `{service, data: {user, timestamp, clock, ...}}`.
 #[must_use]
 pub fn write_reference_request(call: &ReferenceCall, clock: Lamport, at: UnixMillis) -> Bytes {
-    let (service, data) = match call {
-        ReferenceCall::Rank(registration) => ("rank", registration.to_fields()),
-        ReferenceCall::Heartbeat(registration) => ("heartbeat", registration.to_fields()),
-        ReferenceCall::List => ("list", Vec::new()),
-        ReferenceCall::Clock => ("clock", Vec::new()),
-        ReferenceCall::Claim(claim) => ("claim", claim.to_fields()),
-        ReferenceCall::Report(report) => ("report", report.to_fields()),
-        ReferenceCall::Resign(resign) => ("resign", resign.to_fields()),
+    let data = match call {
+        ReferenceCall::Rank(registration) | ReferenceCall::Heartbeat(registration) => {
+            registration.to_fields()
+        }
+        ReferenceCall::List | ReferenceCall::Clock => Vec::new(),
+        ReferenceCall::Claim(claim) => claim.to_fields(),
+        ReferenceCall::Report(report) => report.to_fields(),
+        ReferenceCall::Resign(resign) => resign.to_fields(),
     };
-    write_data(service, data, clock, at, Encoding::MessagePack)
+    write_data(call.service(), data, clock, at, Encoding::MessagePack)
 }
 
 /// Reads the reply to `call`. `None` when it is a refusal, or does not say what was asked.

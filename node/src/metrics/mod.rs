@@ -5,7 +5,7 @@ mod links;
 
 pub use links::{EndpointMetrics, EndpointsMetrics};
 
-use papo_exchange::{Dispatch, Routing};
+use papo_exchange::{Dispatch, Now, Routing};
 use papo_replica::Replica;
 use papo_zmtp::{Posted, SendError, SendOutcome};
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
@@ -325,8 +325,9 @@ pub struct ReferenceMetrics {
     pub clients: EndpointMetrics,
     /// Requests answered.
     pub requests: IntCounter,
-    /// Servers listed.
-    pub servers: IntGauge,
+    servers: IntGauge,
+    epoch: IntGauge,
+    events: IntCounterVec,
 }
 
 impl ReferenceMetrics {
@@ -336,6 +337,22 @@ impl ReferenceMetrics {
             clients: EndpointsMetrics::register(registry)?.endpoint("clients"),
             requests: counter(registry, "papo_ref_requests_total", "Requests answered")?,
             servers: gauge(registry, "papo_ref_servers", "Servers with a heartbeat within the expiry")?,
+            epoch: gauge(registry, "papo_ref_epoch", "Number of the highest epoch granted")?,
+            events: counters(
+                registry,
+                "papo_ref_events_total",
+                "What happened to names and epochs",
+                &["event"],
+            )?,
         })
+    }
+
+    /// Takes over the mind's counts.
+    pub fn update(&self, registry: &papo_exchange::Registry, now: Now) {
+        for (event, count) in registry.counters().each() {
+            advance(&self.events.with_label_values(&[event]), count);
+        }
+        self.servers.set(size(registry.listed(now)));
+        self.epoch.set(i64::try_from(registry.epoch().number).unwrap_or(i64::MAX));
     }
 }

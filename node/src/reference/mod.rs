@@ -1,25 +1,26 @@
-//! The role `ref`: ranks, list, heartbeats and a clock for servers (wire.md section 2), on both of the seeds' ports.
+//! The role `ref`: ranks, list, heartbeats, epochs and a clock for servers (wire.md section 2), on both of the seeds' ports.
 //!
-//! The table is in [`registry`]; this module moves frames and keeps the file. A rank is on disk before it is answered.
+//! The body around the mind of [`papo_exchange::registry`]: this module moves frames, knows by the cluster token who is a server of
+//! ours, and keeps the files. What is told is on disk before.
 
 mod file;
-mod registry;
 
 use crate::envelope::split_envelope;
 use crate::http::{self, SurfaceOwner};
 use crate::membership;
-use crate::metrics::ReferenceMetrics;
+use crate::metrics::{METRICS_INTERVAL, ReferenceMetrics};
 use crate::role::{self, Context, now};
 use bytes::Bytes;
+use file::Files;
+use papo_exchange::{Asker, Registry, RegistrySettings, Stored};
 use papo_protocol::codec::Limits;
 use papo_protocol::lamport::LamportClock;
-use papo_protocol::reference::{
-    ReferenceCall, ReferenceReply, read_reference_request, write_reference_reply,
-};
-use papo_protocol::reply::{Code, Compat, Refusal, Reply, write_reply};
+use papo_protocol::reference::{read_reference_request, write_reference_reply};
+use papo_protocol::reply::{Compat, Refusal, Reply, write_reply};
+use papo_protocol::request::ReplyStyle;
 use papo_replica::Membership;
-use papo_zmtp::{Encoded, Endpoint, Event, SocketType};
-use registry::{Registry, RegistryFull};
+use papo_zmtp::{Encoded, Endpoint, EndpointHandle, Event, PeerId, SocketType};
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -56,47 +57,56 @@ pub async fn run(context: Context, options: ReferenceOptions) -> anyhow::Result<
     http::serve(options.http, surface, axum::Router::new(), context.http_stop.clone(), &context.tracker)
         .await?;
     let metrics = ReferenceMetrics::register(&owner.registry)?;
-    let ranks = file::RankFile::open(&options.data)?;
+    let mut files = Files::open(&options.data)?;
     let first = options.membership.clone();
     let mut membership = match options.settings {
         Some(settings) => membership::follow(&context, first, settings, |_| ()),
         None => watch::channel(first).1,
     };
-    let mut service = Service {
-        registry: Registry::new(options.membership.all(), ranks.ranks().clone(), options.expiry),
-        ranks,
-        clock: LamportClock::default(),
-        list_as_map: options.list_as_map,
-    };
+    let settings = RegistrySettings { expiry: options.expiry, list_as_map: options.list_as_map };
+    let registry = Registry::new(settings, options.membership.all(), files.stored().clone(), now());
 
     let (mut servers, handle) =
         Endpoint::new(context.plain_endpoint(SocketType::Rep, role::request_receives(REQUEST_LIMITS.bytes)));
     role::listen(&handle, &options.listen, "servers (REP)").await?;
-    tracing::info!(listen = ?options.listen, "reference service started");
+    tracing::info!(listen = ?options.listen, epoch = %registry.epoch(), "reference service started");
     owner.set_ready(true);
+    let mut service = Service {
+        registry,
+        clock: LamportClock::default(),
+        papo: HashSet::new(),
+        handle: handle.clone(),
+        to_store: None,
+        replies: Vec::new(),
+    };
+    let mut second = tokio::time::interval(METRICS_INTERVAL);
     loop {
         let event = tokio::select! {
             event = servers.next() => event,
             Ok(()) = membership.changed() => {
-                service.registry.set_members(membership.borrow_and_update().all());
+                service.registry.set_members(membership.borrow_and_update().all(), now());
+                continue;
+            }
+            _ = second.tick() => {
+                metrics.update(&service.registry, now());
                 continue;
             }
             () = context.stop.cancelled() => break,
         };
-        let Some(event) = event else { break };
-        metrics.clients.observe(&event);
-        if let Event::Message { peer, frames } = event {
-            let Some((mut envelope, body)) = split_envelope(frames) else {
-                handle.close(peer);
-                continue;
-            };
-            envelope.push(service.answer(&body)?);
-            if handle.send(peer, Encoded::new(&envelope)).is_err() {
-                handle.close(peer);
-            }
-            metrics.requests.inc();
-            metrics.servers.set(i64::try_from(service.registry.list(now().unix).len()).unwrap_or(i64::MAX));
+        // What came together is stored together: a flood of new names costs one fsync, and not one each.
+        let mut next = event;
+        if next.is_none() {
+            break;
         }
+        while let Some(event) = next {
+            metrics.clients.observe(&event);
+            service.on_event(&context, event);
+            next = servers.next_taken();
+        }
+        if let Some(stored) = service.to_store.take() {
+            files.store(stored)?;
+        }
+        metrics.requests.inc_by(service.send_replies());
     }
     owner.set_ready(false);
     handle.shutdown();
@@ -104,56 +114,74 @@ pub async fn run(context: Context, options: ReferenceOptions) -> anyhow::Result<
     Ok(())
 }
 
+/// What one turn of the loop has in hand.
 struct Service {
     registry: Registry,
-    ranks: file::RankFile,
     clock: LamportClock,
-    list_as_map: bool,
+    /// Links that presented the cluster token.
+    papo: HashSet<PeerId>,
+    handle: EndpointHandle,
+    to_store: Option<Stored>,
+    /// They go when all is stored.
+    replies: Vec<(PeerId, Vec<Bytes>)>,
 }
 
 impl Service {
-    /// The reply's bytes. An error is the disk's: a rank that is not stored must not be given.
-    fn answer(&mut self, body: &[u8]) -> anyhow::Result<Bytes> {
-        let at = now().unix;
+    fn on_event(&mut self, context: &Context, event: Event) {
+        match event {
+            Event::Up { peer, info } => {
+                if context.is_papo(&info) {
+                    self.papo.insert(peer);
+                }
+            }
+            Event::Down { peer, .. } => {
+                self.papo.remove(&peer);
+            }
+            Event::Message { peer, frames } => {
+                let Some((mut envelope, body)) = split_envelope(frames) else {
+                    self.handle.close(peer);
+                    return;
+                };
+                let asker = if self.papo.contains(&peer) { Asker::Papo } else { Asker::Foreign };
+                envelope.push(self.answer(&body, asker));
+                self.replies.push((peer, envelope));
+            }
+            Event::Failed { .. } | Event::Subscribe { .. } | Event::Cancel { .. } => {}
+        }
+    }
+
+    /// The reply's bytes.
+    fn answer(&mut self, body: &[u8], asker: Asker) -> Bytes {
         let request = match read_reference_request(body, &REQUEST_LIMITS) {
             Ok(request) => request,
             Err(bad) => {
                 self.clock.on_receive(bad.clock);
-                let clock = self.clock.on_send();
-                return Ok(write_reply(
-                    &bad.style,
-                    &Reply::Refused(bad.refusal),
-                    clock,
-                    at,
-                    Compat::default(),
-                ));
+                return self.refuse(&bad.style, bad.refusal);
             }
         };
         self.clock.on_receive(request.clock);
-        let outcome = match request.call {
-            ReferenceCall::Rank(registration) => {
-                self.registry.beat(registration, at).map(ReferenceReply::Rank)
+        let answer = self.registry.answer(request.call, asker, now());
+        // The later holds all that the earlier did.
+        self.to_store = answer.store.or(self.to_store.take());
+        match answer.reply {
+            Ok(reply) => write_reference_reply(&request.style, &reply, self.clock.on_send(), now().unix),
+            Err(refusal) => self.refuse(&request.style, refusal),
+        }
+    }
+
+    fn refuse(&mut self, style: &ReplyStyle, refusal: Refusal) -> Bytes {
+        write_reply(style, &Reply::Refused(refusal), self.clock.on_send(), now().unix, Compat::default())
+    }
+
+    /// Says how many there were.
+    fn send_replies(&mut self) -> u64 {
+        let mut count = 0;
+        for (peer, frames) in self.replies.drain(..) {
+            count += 1;
+            if self.handle.send(peer, Encoded::new(&frames)).is_err() {
+                self.handle.close(peer);
             }
-            ReferenceCall::Heartbeat(registration) => {
-                self.registry.beat(registration, at).map(|_| ReferenceReply::Alive)
-            }
-            ReferenceCall::List => {
-                Ok(ReferenceReply::List { servers: self.registry.list(at), as_map: self.list_as_map })
-            }
-            ReferenceCall::Clock => Ok(ReferenceReply::Time),
-            // Nobody asks these before servers hold elections.
-            ReferenceCall::Claim(_) | ReferenceCall::Report(_) | ReferenceCall::Resign(_) => {
-                Err(RegistryFull)
-            }
-        };
-        self.ranks.store_if_changed(self.registry.ranks())?;
-        let clock = self.clock.on_send();
-        Ok(match outcome {
-            Ok(reply) => write_reference_reply(&request.style, &reply, clock, at),
-            Err(full @ RegistryFull) => {
-                let refusal = Refusal { code: Code::TooLarge, text: full.to_string(), retry: false };
-                write_reply(&request.style, &Reply::Refused(refusal), clock, at, Compat::default())
-            }
-        })
+        }
+        count
     }
 }

@@ -146,8 +146,7 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
             }
             Some(event) = reference_events.next() => {
                 metrics.reference.observe(&event);
-                reference.on_event(event, replica.lamport());
-                None
+                reference.on_event(event, now(), replica.lamport()).map(Input::Reference)
             }
             () = tokio::time::sleep(wait) => { replica.tick(now(), &mut effects); None }
             Ok(()) = members.membership.changed() => {
@@ -155,7 +154,7 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
             }
             _ = beat.tick() => { requests.beat(); None }
             _ = second.tick() => {
-                reference.on_second(replica.lamport());
+                reference.on_second(now(), replica.lamport());
                 metrics.update(&replica, requests.in_flight());
                 owner.set_status(status(&name, &context, &replica, &reference, &peers, &requests, &publisher));
                 None
@@ -188,7 +187,7 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
                 Effect::Elsewhere { id } => requests.elsewhere(id),
                 Effect::Unknown { id } => requests.unknown(id),
                 Effect::ToPeer { link, bytes } => peers.send(link, bytes),
-                Effect::AskReference(call) => reference.ask(&call, replica.lamport()),
+                Effect::AskReference(call) => reference.ask(call, now(), replica.lamport()),
                 Effect::Notice(notice) => notices::log(&notice),
             }
         }
