@@ -62,11 +62,23 @@ pub enum FaultKind {
     ClockSkew,
     /// Machines' clocks run at different speeds.
     ClockDrift,
+    /// The reference service is killed, and starts again later.
+    ReferenceKilled,
+    /// The reference service is stopped, and goes on later.
+    ReferencePaused,
+    /// The reference service is killed, and its file comes back in an older state.
+    ReferenceRolledBack,
+    /// Its disk takes long for a while.
+    ReferenceDiskSlow,
+    /// A server does not reach the reference service, and reaches its peers.
+    ReferenceCutOff,
+    /// Two servers do not reach each other, and reach everybody else.
+    PeersCutOff,
 }
 
 impl FaultKind {
     /// Every kind.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 27] = [
         Self::ConnectionsCut,
         Self::Partition,
         Self::OneWayPartition,
@@ -88,6 +100,12 @@ impl FaultKind {
         Self::ClockJump,
         Self::ClockSkew,
         Self::ClockDrift,
+        Self::ReferenceKilled,
+        Self::ReferencePaused,
+        Self::ReferenceRolledBack,
+        Self::ReferenceDiskSlow,
+        Self::ReferenceCutOff,
+        Self::PeersCutOff,
     ];
 
     /// For people.
@@ -115,6 +133,12 @@ impl FaultKind {
             Self::ClockJump => "clock_jump",
             Self::ClockSkew => "clock_skew",
             Self::ClockDrift => "clock_drift",
+            Self::ReferenceKilled => "reference_killed",
+            Self::ReferencePaused => "reference_paused",
+            Self::ReferenceRolledBack => "reference_rolled_back",
+            Self::ReferenceDiskSlow => "reference_disk_slow",
+            Self::ReferenceCutOff => "reference_cut_off",
+            Self::PeersCutOff => "peers_cut_off",
         }
     }
 
@@ -177,7 +201,7 @@ impl Plan {
         let servers = if random.once_in(if long { 3 } else { 6 }) { 5 } else { 3 };
         let heal_at = if long { 5 * SECOND..12 * SECOND } else { 4 * SECOND..9 * SECOND };
         let heal_at = random.within(heal_at.start, heal_at.end);
-        let kinds = FAULT_KINDS_MIN + random.below(6);
+        let kinds = FAULT_KINDS_MIN + 1 + random.below(6);
         let mut left = FaultKind::ALL.to_vec();
         let mut faults = Vec::new();
         for _ in 0..kinds {

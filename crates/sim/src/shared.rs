@@ -9,18 +9,28 @@ use crate::node::{Alarm, ConnectionId, Happening, Node, Role, Side};
 use crate::queue::{Event, Queue};
 use crate::random::Random;
 use crate::trace::Trace;
-use crate::volume::Volume;
+use crate::volume::{Beside, Volume};
 use bytes::Bytes;
 use papo_protocol::request::{Call, HistoryScope, read_request};
 use papo_protocol::time::Now;
-use papo_replica::{Op, VersionVector};
-use std::collections::{BTreeMap, VecDeque};
+use papo_protocol::{Boot, Epoch, ServerName};
+use papo_replica::{Op, Role as Office};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// A write on a slow disk may take so long.
 pub const DISK_SLOW_MAX: Micros = 2 * SECOND;
 /// A server that has heard another at once for so long has no older question open.
 const ASKING_TAKES: Micros = 500 * MILLISECOND;
+
+/// When all is well, a coordinator is elected within this.
+const ELECTED_WITHIN: Micros = 5 * SECOND;
+
+/// The number of a server, from 0.
+#[must_use]
+pub fn number_of(name: &ServerName) -> Option<usize> {
+    name.as_str().rsplit_once('-')?.1.parse::<usize>().ok()?.checked_sub(1)
+}
 
 /// Whether a process runs.
 #[derive(Debug)]
@@ -75,6 +85,10 @@ pub struct Shared {
     pub bug: Option<Bug>,
     /// Whether all machines have the same calendar, as publishing again presumes.
     pub calendars_agree: bool,
+    /// Whether the lowest rank is the best coordinator.
+    pub lowest_leads: bool,
+    /// Servers that were told to stop.
+    pub leaving: BTreeSet<usize>,
     /// Chance of disks.
     pub disk_random: Random,
     /// Chance of boots.
@@ -145,9 +159,10 @@ impl Shared {
     }
 
     /// A volume takes a batch, and what is then on enough disks stays there.
-    pub fn commit(&mut self, node: Node, ops: &[Arc<Op>], shown: Option<VersionVector>) {
+    pub fn commit(&mut self, node: Node, ops: &[Arc<Op>], mut beside: Beside) {
+        beside.epoch.take_if(|_| self.bug == Some(Bug::EpochNotPersisted));
         if let Some(volume) = self.volumes.get_mut(node.number) {
-            volume.commit(ops, shown);
+            volume.commit(ops, beside);
         }
         for (number, volume) in self.volumes.iter_mut().enumerate() {
             let server = Node::server(number);
@@ -207,6 +222,39 @@ impl Shared {
                 format!("{node} says that {name:?} does not exist, which {} has", Node::server(witness))
             });
         }
+    }
+
+    /// The reference service grants an epoch. Only the best of those that may lead gets one, if all of them have heard each other and
+    /// the reference service at once for long.
+    pub fn on_granted(&mut self, name: &ServerName, boot: Boot, epoch: Epoch) {
+        let Some(claimant) = number_of(name) else { return };
+        self.count("epochs_granted");
+        self.checker.on_granted(self.now, claimant, boot, epoch);
+        let is_better = |other: &usize| if self.lowest_leads { *other < claimant } else { *other > claimant };
+        let better =
+            (0..self.volumes.len()).filter(is_better).find(|other| self.would_lead(*other, claimant));
+        if let Some(better) = better {
+            let better = Node::server(better);
+            self.violate(Invariant::Leads, || {
+                format!("{epoch} is granted to {name}, and {better} is better and as able to lead")
+            });
+        }
+    }
+
+    /// Whether a server would surely lead if this other one asked for it.
+    fn would_lead(&self, server: usize, asker: usize) -> bool {
+        let (node, reference) = (Node::server(server), Node::reference());
+        let is_quick = |a, b| self.quick_since(a, b).is_some_and(|since| since + ELECTED_WITHIN < self.now);
+        let has_room = self.volumes.get(server).is_some_and(|volume| {
+            !volume.is_slow() && !volume.is_full() && volume.troubled_until() + ELECTED_WITHIN < self.now
+        });
+        has_room
+            && !self.leaving.contains(&server)
+            && !self.checker.epochs.may_stay_out(self.now, server)
+            && self.checker.epochs.view(server).is_some_and(|view| view.role != Office::Leaderless)
+            && is_quick(node, reference)
+            && is_quick(node, Node::server(asker))
+            && is_quick(Node::server(asker), reference)
     }
 
     /// Counts a rare path.

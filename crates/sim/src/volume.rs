@@ -4,7 +4,7 @@
 use crate::clock::Micros;
 use crate::node::ConnectionId;
 use papo_protocol::lamport::Lamport;
-use papo_protocol::{Boot, Identity};
+use papo_protocol::{Boot, Epoch, Identity};
 use papo_replica::{Op, VersionVector};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -19,6 +19,16 @@ struct Commit {
     /// As they were then.
     ceiling: Lamport,
     shown: VersionVector,
+    epoch: Epoch,
+}
+
+/// What a batch stores beside operations, in place of what was stored before; `None` while that is the same.
+#[derive(Debug, Clone, Default)]
+pub struct Beside {
+    /// What is shown.
+    pub shown: Option<VersionVector>,
+    /// The highest epoch of a coordinator.
+    pub epoch: Option<Epoch>,
 }
 
 /// What is on one server's disk.
@@ -36,6 +46,7 @@ pub struct Volume {
     troubled_until: Micros,
     ceiling: Lamport,
     shown: VersionVector,
+    epoch: Epoch,
     /// Faults by which it is full.
     full: u32,
     /// Faults by which it is slow.
@@ -46,14 +57,20 @@ pub struct Volume {
 
 impl Volume {
     /// Writes a batch and fsyncs it.
-    pub fn commit(&mut self, ops: &[Arc<Op>], shown: Option<VersionVector>) {
-        self.shown = shown.unwrap_or_else(|| std::mem::take(&mut self.shown));
+    pub fn commit(&mut self, ops: &[Arc<Op>], beside: Beside) {
+        self.shown = beside.shown.unwrap_or_else(|| std::mem::take(&mut self.shown));
+        self.epoch = beside.epoch.unwrap_or(self.epoch);
         for op in ops {
             *self.identities.entry(op.identity).or_default() += 1;
             let count = self.counts.entry(op.dot.boot).or_default();
             *count = (*count).max(op.dot.seq);
         }
-        self.commits.push(Commit { ops: ops.to_vec(), ceiling: self.ceiling, shown: self.shown.clone() });
+        self.commits.push(Commit {
+            ops: ops.to_vec(),
+            ceiling: self.ceiling,
+            shown: self.shown.clone(),
+            epoch: self.epoch,
+        });
     }
 
     /// All operations, in the order in which they were written.
@@ -108,6 +125,12 @@ impl Volume {
     #[must_use]
     pub fn shown(&self) -> &VersionVector {
         &self.shown
+    }
+
+    /// The highest epoch of a coordinator.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
     }
 
     /// No Lamport value above this was ever sent.
@@ -170,6 +193,7 @@ impl Volume {
             self.ceiling = self.commits.last().map_or(first.ceiling, |last| last.ceiling);
         }
         self.shown = self.commits.last().map(|last| last.shown.clone()).unwrap_or_default();
+        self.epoch = self.commits.last().map(|last| last.epoch).unwrap_or_default();
         if kept == 0 {
             self.ceiling = Lamport::default();
         }

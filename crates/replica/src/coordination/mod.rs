@@ -47,6 +47,7 @@ use crate::constants::{
     SUSPECT_COORDINATOR_AFTER,
 };
 use crate::notice::{ElectionOutcome, Notice};
+use crate::planted::{Plant, Planted};
 use contacts::Contacts;
 use leading::Office;
 use papo_protocol::epoch::Epoch;
@@ -204,6 +205,7 @@ pub(crate) struct Coordination {
     /// It was called late, and has given others the time to be heard.
     is_resuming: bool,
     acts: Vec<Act>,
+    pub(crate) plant: Plant,
 }
 
 impl Coordination {
@@ -234,6 +236,7 @@ impl Coordination {
             offer: None,
             is_resuming: false,
             acts: Vec::new(),
+            plant: Plant::default(),
         };
         coordination.on_members(now, members);
         coordination
@@ -384,6 +387,7 @@ impl Coordination {
         self.note_epoch(now, epoch);
         match message {
             Message::Elect { .. } => return self.on_elect(now, from),
+            Message::Answer { .. } if self.plant.has(Planted::AnswerIgnored) => return,
             Message::Answer { .. } => return self.on_answer(now, from),
             Message::Lead { .. }
             | Message::Follows { .. }
@@ -392,7 +396,7 @@ impl Coordination {
             | Message::HandOver { .. } => {}
         }
         // From here on, what has a lower epoch changes nothing.
-        if epoch < self.highest() {
+        if epoch < self.highest() && !self.plant.has(Planted::EpochUnfenced) {
             if epoch < self.adopted {
                 self.tell_what_is_obeyed(from);
             }
@@ -550,7 +554,7 @@ impl Coordination {
 
     /// A beat of the coordinator of an epoch that is no lower than any known.
     fn on_lead(&mut self, now: Duration, from: &ServerName, epoch: Epoch) {
-        if epoch == self.adopted && self.is_past_barrier {
+        if (epoch == self.adopted || self.plant.has(Planted::EpochUnfenced)) && self.is_past_barrier {
             return self.follow(now, from);
         }
         // It is obeyed once its epoch is on the disk, and gets the time for that.

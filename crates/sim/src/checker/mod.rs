@@ -2,8 +2,10 @@
 //! once; nothing that is checked may look at it.
 
 mod ending;
+mod epochs;
 mod states;
 
+pub use epochs::{Epochs, View};
 pub use states::{Harm, LOOKS_TO_SPREAD, Look};
 
 use crate::clock::Micros;
@@ -26,6 +28,8 @@ pub enum Invariant {
     Once,
     /// 3: equal vectors, equal state.
     Equal,
+    /// 4: at most one coordinator an epoch; epochs only grow; a lower one changes nothing.
+    Epochs,
     /// 6: the Lamport order respects causality.
     Causal,
     /// 7: a request is answered exactly once, in time, and with its own answer.
@@ -46,6 +50,8 @@ pub enum Invariant {
     Starts,
     /// What one server shows, the others that hold it show soon.
     Spreads,
+    /// Who leads is the best that may, and in the end all agree on it.
+    Leads,
     /// What was refused did not happen, and what nobody did is not refused.
     Honest,
 }
@@ -56,6 +62,7 @@ impl fmt::Display for Invariant {
             Self::Durable => "1 (durable)",
             Self::Once => "2 (once)",
             Self::Equal => "3 (equal)",
+            Self::Epochs => "4 (epochs)",
             Self::Causal => "6 (causal)",
             Self::Answered => "7 (answered)",
             Self::Bounded => "8 (bounded)",
@@ -66,6 +73,7 @@ impl fmt::Display for Invariant {
             Self::Session => "session",
             Self::Starts => "start",
             Self::Spreads => "spreading",
+            Self::Leads => "leadership",
             Self::Honest => "honesty",
         })
     }
@@ -205,6 +213,8 @@ pub struct Checker {
     pub created: BTreeMap<Created, Creation>,
     /// Servers whose disk may not hold how far their Lamport clock has come.
     at_risk: BTreeSet<usize>,
+    /// Who led, and when.
+    pub epochs: Epochs,
     /// When a broker last asked a server to serve a request as things stand.
     pub last_resort_at: Option<Micros>,
     /// What was first seen to be broken.
@@ -235,6 +245,7 @@ impl Checker {
             floors: HashMap::new(),
             created: BTreeMap::new(),
             at_risk: BTreeSet::new(),
+            epochs: Epochs::default(),
             last_resort_at: None,
             violation: None,
         }

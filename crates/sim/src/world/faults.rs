@@ -70,6 +70,20 @@ impl World {
                     process.clock.jump(milliseconds);
                 }
             }
+            FaultKind::ReferenceCutOff | FaultKind::PeersCutOff => {
+                ends = true;
+                self.change_network(&fault, true);
+            }
+            FaultKind::ReferenceKilled => self.end_reference(fault.length),
+            FaultKind::ReferencePaused => happens = self.pause(Node::reference(), fault.length),
+            FaultKind::ReferenceRolledBack => {
+                self.end_reference(fault.length);
+                self.reference.roll_back(&mut self.shared, fault.amount);
+            }
+            FaultKind::ReferenceDiskSlow => {
+                ends = true;
+                self.reference.slow_down(true);
+            }
             // From the start on.
             FaultKind::ClockSkew | FaultKind::ClockDrift => {}
         }
@@ -85,9 +99,12 @@ impl World {
         let Some(fault) = self.plan.faults.get(index).cloned() else { return };
         self.shared.trace.line(self.shared.now, || format!("fault {index} ends"));
         match fault.kind {
-            FaultKind::Partition | FaultKind::OneWayPartition | FaultKind::SlowLink => {
-                self.change_network(&fault, false);
-            }
+            FaultKind::Partition
+            | FaultKind::OneWayPartition
+            | FaultKind::SlowLink
+            | FaultKind::ReferenceCutOff
+            | FaultKind::PeersCutOff => self.change_network(&fault, false),
+            FaultKind::ReferenceDiskSlow => self.reference.slow_down(false),
             FaultKind::DiskFull | FaultKind::DiskSlow => self.change_disk(&fault, false),
             _ => {}
         }
@@ -96,7 +113,16 @@ impl World {
     /// The directions that a fault of the network concerns.
     fn directions(&self, fault: &Fault) -> Vec<(Node, Node)> {
         let server = Node::server(fault.target % self.plan.servers);
-        let others = self.shared.nodes(&[Role::Server, Role::Broker, Role::Proxy]);
+        let both = |other: Node| vec![(server, other), (other, server)];
+        match fault.kind {
+            FaultKind::ReferenceCutOff => return both(Node::reference()),
+            FaultKind::PeersCutOff => {
+                let after = 1 + fault.other % self.plan.servers.saturating_sub(1).max(1);
+                return both(Node::server((server.number + after) % self.plan.servers));
+            }
+            _ => {}
+        }
+        let others = self.shared.nodes(&[Role::Server, Role::Broker, Role::Proxy, Role::Reference]);
         let others: Vec<Node> = others.into_iter().filter(|node| *node != server).collect();
         if fault.kind == FaultKind::Partition {
             // From all, or from the other servers only.
@@ -150,6 +176,11 @@ impl World {
         self.end(node, false, length);
     }
 
+    fn end_reference(&mut self, length: Micros) {
+        self.reference.end(&mut self.shared);
+        self.end(Node::reference(), false, length);
+    }
+
     fn end_proxy(&mut self, node: Node, length: Micros) {
         if let Some(proxy) = self.proxies.get_mut(node.number) {
             proxy.end();
@@ -170,6 +201,7 @@ impl World {
             FaultKind::SyncLost => usize::try_from(1 + fault.amount % SYNC_LOST_MAX).unwrap_or(1),
             _ => usize::try_from(1 + fault.amount % ROLLED_BACK_MAX).unwrap_or(1),
         };
+        self.shared.checker.epochs.on_harmed(server.number);
         let gone = volume.roll_back(self.shared.now, commits, self.shared.network.last());
         self.shared.count("volume_harmed");
         // Nobody can say what the server had said.

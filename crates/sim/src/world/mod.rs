@@ -12,7 +12,8 @@ use crate::clock::{CALENDAR_OFF_MAX, MILLISECOND, MachineClock, Micros, SECOND};
 use crate::hosts::broker::Broker;
 use crate::hosts::client::Client;
 use crate::hosts::proxy::Proxy;
-use crate::hosts::server::{End, Server};
+use crate::hosts::reference::Reference;
+use crate::hosts::server::{End, Server, server_names};
 use crate::hosts::subscriber::Subscriber;
 use crate::network::{Item, Network};
 use crate::node::{ConnectionId, Happening, Node, Role, Side};
@@ -22,13 +23,19 @@ use crate::random::Random;
 use crate::shared::{Process, Shared};
 use crate::trace::Trace;
 use crate::volume::Volume;
-use papo_replica::{Durability, LoginPolicy};
-use std::collections::{BTreeMap, VecDeque};
+use papo_replica::{Durability, ElectionOrder, ElectionSettings, LoginPolicy};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 /// Between two comparisons of the servers.
 const LOOK_EVERY: Micros = 500 * MILLISECOND;
 /// After the last fault, everything must have come to rest within this: longer than a broker's deadline and a lost pull together.
 const REST_WITHIN: Micros = 40 * SECOND;
+/// A better server takes over from a coordinator after this: soon enough to be seen, or as late as the settings have it.
+const HAND_OVER_SOON: Duration = Duration::from_secs(2);
+const HAND_OVER_LATE: Duration = Duration::from_secs(60);
+/// After the last fault all servers agree on a coordinator within this: an election, and in some worlds a hand-over after it.
+const AGREED_WITHIN: Micros = 20 * SECOND;
 /// What a client still asks after the last fault, it asks within this: in a long world, and in another.
 const ASKED_UNTIL: [Micros; 2] = [2 * SECOND, 500 * MILLISECOND];
 /// Publications on their way arrive within this after the last fault; a world that is not long waits no longer than it must.
@@ -68,6 +75,7 @@ pub struct World {
     servers: Vec<Server>,
     brokers: Vec<Broker>,
     proxies: Vec<Proxy>,
+    reference: Reference,
     clients: Vec<Client>,
     subscribers: Vec<Subscriber>,
     harm: Harm,
@@ -75,6 +83,8 @@ pub struct World {
     events: u64,
     healed_at: Option<Micros>,
     looks: u64,
+    hand_over: Duration,
+    agreed: bool,
     rested: bool,
 }
 
@@ -104,6 +114,12 @@ impl World {
             2 => Durability::All,
             _ => Durability::Majority,
         };
+        let lowest_leads = random.once_in(4);
+        let hand_over = if random.once_in(2) { HAND_OVER_SOON } else { HAND_OVER_LATE };
+        let election = ElectionSettings {
+            order: if lowest_leads { ElectionOrder::Lowest } else { ElectionOrder::Highest },
+            hand_over,
+        };
         let mut clocks = Random::stream(seed, 3);
         let mut processes = BTreeMap::new();
         let groups = [
@@ -112,6 +128,7 @@ impl World {
             (Role::Proxy, plan.proxies),
             (Role::Client, plan.clients),
             (Role::Subscriber, plan.subscribers),
+            (Role::Reference, 1),
         ];
         for (role, count) in groups {
             for number in 0..count {
@@ -145,8 +162,9 @@ impl World {
         let users = plan.clients;
         Self {
             servers: (0..plan.servers)
-                .map(|number| Server::new(number, plan.servers, durability, login_policy))
+                .map(|number| Server::new(number, plan.servers, durability, login_policy, election))
                 .collect(),
+            reference: Reference::new(server_names(plan.servers)),
             brokers: (0..plan.brokers).map(|number| Broker::new(number, &mut random)).collect(),
             proxies: (0..plan.proxies).map(Proxy::new).collect(),
             clients: (0..plan.clients)
@@ -173,6 +191,8 @@ impl World {
                 told: Vec::new(),
                 bug,
                 calendars_agree: !plan.has(FaultKind::ClockSkew) && !plan.has(FaultKind::ClockJump),
+                lowest_leads,
+                leaving: BTreeSet::new(),
                 disk_random: Random::stream(seed, 5),
                 boot_random: Random::stream(seed, 6),
             },
@@ -181,6 +201,8 @@ impl World {
             events: 0,
             healed_at: None,
             looks: 0,
+            hand_over,
+            agreed: false,
             rested: false,
             plan: plan.clone(),
             durability,
@@ -298,6 +320,7 @@ impl World {
                     proxy.on_happening(shared, happening);
                 }
             }
+            Role::Reference => self.reference.on_happening(shared, happening),
             Role::Client => {
                 if let Some(client) = self.clients.get_mut(node.number) {
                     client.on_happening(shared, happening);
@@ -341,6 +364,7 @@ impl World {
                     proxy.start();
                 }
             }
+            Role::Reference => self.reference.start(shared),
             Role::Client => {
                 if let Some(client) = self.clients.get_mut(node.number) {
                     client.start(shared);

@@ -1,6 +1,9 @@
 //! Looking at the world: whether the servers agree, whether it has come to rest, and what came of it.
 
-use super::{ASKED_UNTIL, HEARD_WITHIN, LOOK_EVERY, Outcome, PAGES_MAX, REST_WITHIN, World};
+use super::{
+    AGREED_WITHIN, ASKED_UNTIL, HAND_OVER_SOON, HEARD_WITHIN, LOOK_EVERY, Outcome, PAGES_MAX, REST_WITHIN,
+    World,
+};
 use crate::checker::{Invariant, LOOKS_TO_SPREAD, Look};
 use crate::hosts::broker::Broker;
 use crate::hosts::client::Client;
@@ -10,9 +13,10 @@ use crate::hosts::walk::PAGE;
 use crate::node::Node;
 use crate::plan::EVENTS_MIN;
 use crate::queue::Event;
+use crate::shared::number_of;
 use papo_protocol::client::{read_reply, write_request};
 use papo_protocol::{ChannelName, Encoding, Lamport, Limits};
-use papo_replica::{Durability, OpKind, Replica};
+use papo_replica::{Durability, OpKind, Replica, Role};
 
 /// So many looks have one that compares exports, in a long world, and one that looks at servers that show what they showed.
 const THOROUGHLY_EVERY: u64 = 8;
@@ -49,8 +53,16 @@ impl World {
                 client.stopped = true;
             }
         }
+        if self.agree() {
+            self.agreed = true;
+        } else if now >= healed_at + AGREED_WITHIN {
+            let views: Vec<String> = self.servers.iter().map(Server::view).collect();
+            self.shared.violate(Invariant::Leads, || format!("no agreement: {}", views.join("; ")));
+        } else {
+            self.agreed = false;
+        }
         let unsettled = self.clients.iter().find(|client| !client.is_settled());
-        let settled = in_sync && unsettled.is_none();
+        let settled = in_sync && unsettled.is_none() && self.agreed;
         let enough = !self.plan.fill || self.events >= EVENTS_MIN;
         if settled && now >= heard_within {
             self.rested = enough;
@@ -82,6 +94,20 @@ impl World {
                 }
             }
         }
+    }
+
+    /// Whether all servers obey one coordinator, and it is the best where that takes over soon.
+    fn agree(&self) -> bool {
+        let mut views = self.servers.iter().map(|server| server.replica().map(Replica::leadership));
+        let Some(Some(first)) = views.next() else { return false };
+        let Some(coordinator) = first.coordinator.and_then(number_of) else { return false };
+        let leads = self.servers.get(coordinator).and_then(Server::replica).map(Replica::leadership);
+        let best = if self.shared.lowest_leads { 0 } else { self.servers.len().saturating_sub(1) };
+        leads.is_some_and(|view| view.role == Role::Leading)
+            && views.all(|view| {
+                view.is_some_and(|view| (view.epoch, view.coordinator) == (first.epoch, first.coordinator))
+            })
+            && (self.hand_over != HAND_OVER_SOON || coordinator == best)
     }
 
     /// Whether all servers run, hold the same, and show all of it.

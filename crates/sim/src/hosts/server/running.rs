@@ -1,14 +1,15 @@
 //! One run of a server's process: what came in, and what goes out.
 
 use super::{Route, Running};
-use crate::checker::Invariant;
+use crate::checker::{Invariant, View};
 use crate::hosts::receipt::Glance;
 use crate::node::{ConnectionId, Node, Role, Side};
 use crate::shared::Shared;
+use crate::volume::Volume;
 use bytes::Bytes;
 use papo_protocol::worker_link::{Cookie, FromWorker};
 use papo_protocol::{Boot, RequestKey};
-use papo_replica::{Effect, RequestId};
+use papo_replica::{Effect, Leadership, RequestId};
 
 impl Running {
     pub(super) fn boot(&self) -> Boot {
@@ -36,6 +37,21 @@ impl Running {
         // As in `node/src/storage/writer.rs`: the clock may run on a full disk.
         shared.checker.on_ceiling(node.number, volume.is_full());
         self.ceiling = volume.raise_ceiling(self.replica.lamport());
+    }
+
+    /// Whom this server obeys, if that is new.
+    pub(super) fn look_at_view(&mut self, shared: &mut Shared, node: Node, boot: Boot) {
+        let Leadership { epoch, role, coordinator, .. } = self.replica.leadership();
+        let same =
+            |view: &View| (view.epoch, view.role, view.coordinator.as_ref()) == (epoch, role, coordinator);
+        if self.view.as_ref().is_some_and(same) {
+            return;
+        }
+        let view = View { epoch, role, coordinator: coordinator.cloned() };
+        shared.trace.line(shared.now, || format!("{node}: {view:?}"));
+        let stored = shared.volumes.get(node.number).map(Volume::epoch).unwrap_or_default();
+        shared.checker.on_view(shared.now, (node.number, boot), view.clone(), stored);
+        self.view = Some(view);
     }
 
     pub(super) fn reply(
