@@ -11,7 +11,7 @@ use papo_protocol::time::UnixMillis;
 use papo_protocol::worker_link::{COOKIE_BYTES_MAX, Cookie};
 use papo_protocol::{Boot, Limits, RequestKey, ServerName};
 use papo_replica::{
-    Durability, Effect, ElectionOrder, ElectionSettings, History, Input, LoginPolicy, Membership,
+    ClockSync, Durability, Effect, ElectionOrder, ElectionSettings, History, Input, LoginPolicy, Membership,
     MemoryArchive, Now, Origin, PeerLink, Replica, ReplicaSettings, RequestId, Stored,
 };
 use std::collections::{BTreeSet, VecDeque};
@@ -85,6 +85,7 @@ impl Server {
             limits: Limits::REQUEST,
             cluster_id: "default/papo".to_owned(),
             election: ElectionSettings { order: ElectionOrder::Highest, hand_over: Duration::from_secs(60) },
+            clock_sync: ClockSync { every_operations: 10, every: Duration::from_secs(30) },
         };
         let now = Duration::from_secs(5);
         let start = Now { monotonic: now, unix: UnixMillis(1_700_000_000_000) };

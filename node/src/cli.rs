@@ -99,6 +99,9 @@ pub struct ServerArgs {
     /// Pattern of the other servers' host names, a member's number standing as `n` in braces; who they are, the settings file says
     #[arg(long, value_name = "PATTERN", conflicts_with = "peers")]
     pub peer_domain: Option<String>,
+    /// For tests: how many seconds this machine's calendar is to be ahead, and `:` how many microseconds it gains a second
+    #[arg(long, hide = true, value_name = "SECONDS[:DRIFT]", allow_hyphen_values = true)]
+    pub test_calendar: Option<crate::role::TestCalendar>,
 }
 
 /// `papo broker`.

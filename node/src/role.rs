@@ -246,10 +246,65 @@ pub fn until(next: Option<Duration>) -> Duration {
 /// The two clocks, read here and nowhere in the minds.
 #[must_use]
 pub fn now() -> Now {
+    let (monotonic, calendar) = clocks();
+    Now { monotonic, unix: UnixMillis(calendar.div_euclid(1000)) }
+}
+
+/// The same, the calendar in microseconds since 1970.
+#[must_use]
+pub fn clocks() -> (Duration, i64) {
     static START: OnceLock<Instant> = OnceLock::new();
+    let monotonic = START.get_or_init(Instant::now).elapsed();
     let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Now {
-        monotonic: START.get_or_init(Instant::now).elapsed(),
-        unix: UnixMillis(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)),
+    let calendar = i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX);
+    let error = TEST_CALENDAR.get().map_or(0, |calendar| calendar.error(monotonic));
+    (monotonic, calendar.saturating_add(error))
+}
+
+/// For tests alone: this machine's calendar, as this process reads it, is wrong. Nothing else of the process is.
+static TEST_CALENDAR: OnceLock<TestCalendar> = OnceLock::new();
+
+/// How wrong: `2.5` is two and a half seconds ahead, `-2.5:100` so much behind, and gaining 100 microseconds a second.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TestCalendar {
+    ahead_seconds: f64,
+    /// Microseconds a second.
+    drift: f64,
+}
+
+impl TestCalendar {
+    /// Has [`now`] read it from now on.
+    pub fn inject(self) {
+        tracing::warn!(calendar = ?self, "the calendar is made wrong, for a test");
+        // A process has one.
+        let _ = TEST_CALENDAR.set(self);
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "a float too large becomes the largest integer")]
+    fn error(self, monotonic: Duration) -> i64 {
+        (self.ahead_seconds * 1e6 + self.drift * monotonic.as_secs_f64()) as i64
+    }
+}
+
+impl std::str::FromStr for TestCalendar {
+    type Err = std::num::ParseFloatError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (ahead, drift) = text.split_once(':').unwrap_or((text, "0"));
+        Ok(Self { ahead_seconds: ahead.parse()?, drift: drift.parse()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_test_calendar_is_off_and_drifts() {
+        let calendar: TestCalendar = "-2.5:100".parse().unwrap();
+        assert_eq!(calendar.error(Duration::ZERO), -2_500_000);
+        assert_eq!(calendar.error(Duration::from_secs(10)), -2_499_000);
+        assert_eq!("3600".parse::<TestCalendar>().unwrap().error(Duration::from_secs(10)), 3_600_000_000);
+        assert!("an hour".parse::<TestCalendar>().is_err());
     }
 }

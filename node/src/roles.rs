@@ -15,7 +15,7 @@ use papo_exchange::{DispatchSettings, RoutingSettings};
 use papo_protocol::ServerName;
 use papo_protocol::codec::Limits;
 use papo_protocol::reply::Compat;
-use papo_replica::{ElectionSettings, ReplicaSettings};
+use papo_replica::{ClockSync, ElectionSettings, ReplicaSettings};
 use papo_settings::{
     Durability, ElectionOrder, Environment, ListenAddress, LoginPolicy, NodeSettings, PublishOk, ports,
 };
@@ -107,6 +107,9 @@ fn peer_source(args: &ServerArgs, environment: &Environment) -> anyhow::Result<P
 /// As [`server::run`], and for a bad or missing argument.
 pub fn server(args: &ServerArgs, environment: &Environment) -> anyhow::Result<()> {
     let settings = cli::settings(&args.common, environment)?;
+    if let Some(calendar) = args.test_calendar {
+        calendar.inject();
+    }
     let name =
         args.name.as_ref().or(environment.name.as_ref()).context("a server needs a name: --name server-1")?;
     let name = ServerName::new(name).with_context(|| format!("--name `{name}`"))?;
@@ -141,6 +144,10 @@ pub fn server(args: &ServerArgs, environment: &Environment) -> anyhow::Result<()
             compat: Compat { publish_says_sucesso: spec.compat.publish_ok == PublishOk::Sucesso },
             limits,
             cluster_id: settings.cluster_id.to_string(),
+            clock_sync: ClockSync {
+                every_operations: spec.clock_sync.every_messages,
+                every: Duration::from_secs(spec.clock_sync.every_seconds.into()),
+            },
             election: ElectionSettings {
                 order: match spec.election.order {
                     ElectionOrder::Highest => papo_replica::ElectionOrder::Highest,

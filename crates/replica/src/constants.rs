@@ -85,8 +85,10 @@ pub(crate) const ACCEPT_WAIT: Duration = Duration::from_secs(2);
 pub(crate) const RESIGN_WAIT: Duration = Duration::from_millis(500);
 /// How long it then waits for a higher epoch. Longer than one repeated claim takes.
 pub(crate) const HAND_OVER_WAIT: Duration = Duration::from_secs(3);
-/// Who is called so much later than it asked for was paused: what waits in its sockets is heard before anything is concluded.
-pub(crate) const PAUSED_AFTER: Duration = Duration::from_millis(500);
+/// Who is called so much later than it asked for was paused, and concludes nothing from a silence that it did not listen to.
+pub(crate) const PAUSED_AFTER: Duration = Duration::from_millis(100);
+/// It first listens for so long: to what waits in its sockets, and to the next beat.
+pub(crate) const LISTEN_AFTER_PAUSE: Duration = Duration::from_millis(800);
 /// An epoch that a full disk refused is stored again after this.
 pub(crate) const STORE_EPOCH_AGAIN: Duration = Duration::from_secs(1);
 
@@ -135,6 +137,7 @@ const _: () = assert!(OPS_BYTES_MAX + REQUEST_BYTES_MAX < PEER_MESSAGE_BYTES_MAX
 const _: () = assert!(ABSENCE_WAIT.as_millis() < PULL_INTERVAL.as_millis());
 const _: () = assert!(REQUEST_BYTES_MAX < BATCH_BYTES_MAX);
 const _: () = assert!(REQUEST_BYTES_MAX <= WAITING_BYTES_MAX);
+const _: () = assert!(LEAD_INTERVAL.as_millis() < LISTEN_AFTER_PAUSE.as_millis());
 const _: () = assert!(2 * LEAD_INTERVAL.as_millis() < SUSPECT_COORDINATOR_AFTER.as_millis());
 // An answer comes with every claim, so that nobody overtakes a better server that goes on claiming.
 const _: () = assert!(CLAIM_AGAIN.as_millis() + ANSWER_WAIT.as_millis() < LEAD_WAIT.as_millis());

@@ -44,5 +44,5 @@ pub use replica::{
     ReplicaSettings, RequestId, Stored,
 };
 pub use state::State;
-pub use timekeeping::{KeptClock, Moment, Offset, RoundOutcome};
+pub use timekeeping::{ClockSync, KeptClock, Moment, Offset, RoundOutcome, RoundReport};
 pub use vector::{VersionVector, Writer};

@@ -1,5 +1,6 @@
 //! What a mind did by itself, that an operator wants to know. The host words it, for logs, and counts it.
 
+use crate::timekeeping::RoundReport;
 use papo_protocol::ServerName;
 use papo_protocol::epoch::Epoch;
 use papo_protocol::reference::ClaimRefusal;
@@ -72,6 +73,8 @@ pub enum Notice {
         /// Who.
         to: ServerName,
     },
+    /// This server had the servers agree on the time.
+    RoundHeld(RoundReport),
 }
 
 /// How an election ended for the server that held it.

@@ -9,6 +9,7 @@
 //! Push {ops} -->                after a write; what does not fit is pulled
 //!            <-- Have           when a batch is on disk or more is shown: what changed
 //! Coordination -->              who leads: see the module `coordination`
+//! Time -->                      what time it is: see the module `timekeeping`
 //! ```
 //!
 //! A message is the version byte and MessagePack with named fields, so that fields can be added. Operations travel as the bytes
@@ -17,11 +18,12 @@
 //! Version 2 added `Have`, `shown`, and what a `Hello` says of the sender's history. A server of version 1 reads past the new
 //! fields, is sent no `Have`, and is pulled from only on links that this server opened; its own messages lack the fields, which
 //! then count as empty. Version 3 added `Check`; a server that does not speak it is sent a `Pull` every second. Version 4 added
-//! `Coordination` and the epoch in a `Hello`; a server that does not speak it is not reached in the matter of who leads.
+//! `Coordination`, `Time` and the epoch in a `Hello`; a server that does not speak it is not reached in the matter of who leads.
 
 use crate::constants::PEER_MESSAGE_BYTES_MAX;
 use crate::coordination;
 use crate::op::Op;
+use crate::timekeeping;
 use crate::vector::VersionVector;
 use bytes::{BufMut, Bytes, BytesMut};
 use papo_protocol::epoch::Epoch;
@@ -40,7 +42,7 @@ pub(crate) const PEER_VERSION_MIN: u8 = 1;
 pub(crate) const PEER_VERSION_HAVE: u8 = 2;
 /// From this version on a peer reads `Check`.
 pub(crate) const PEER_VERSION_CHECK: u8 = 3;
-/// From this version on a peer reads `Coordination`.
+/// From this version on a peer reads `Coordination` and `Time`.
 pub(crate) const PEER_VERSION_COORDINATION: u8 = 4;
 
 /// The first message on a link, both ways.
@@ -145,6 +147,8 @@ pub(crate) enum PeerMessage {
     },
     /// About who leads.
     Coordination(coordination::Message),
+    /// About the time.
+    Time(timekeeping::Message),
 }
 
 /// Why bytes are no peer message.
@@ -243,6 +247,12 @@ mod tests {
             PeerMessage::Coordination(coordination::Message::Follows {
                 epoch: Epoch { number: 7, boot: Boot(u64::MAX) },
                 coordinator: Some(ServerName::new("server-3").unwrap()),
+            }),
+            PeerMessage::Time(timekeeping::Message::Adjust {
+                epoch: Epoch { number: 7, boot: Boot(u64::MAX) },
+                token: 8,
+                by: timekeeping::Offset::from_micros(-5_000_000),
+                error: 60,
             }),
             PeerMessage::Pull { have: have.clone(), shown: have.clone(), limit_bytes: 5, token: 6 },
             PeerMessage::Ops {

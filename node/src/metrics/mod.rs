@@ -1,12 +1,14 @@
 //! Prometheus metrics of every role (docs/metrics.md). The minds count in plain numbers; here they get names. No user, channel or
 //! address is ever a label.
 
+mod clock;
 mod links;
 
+use clock::ClockMetrics;
 pub use links::{EndpointMetrics, EndpointsMetrics};
 
 use papo_exchange::{Dispatch, Now, Routing};
-use papo_replica::Replica;
+use papo_replica::{ElectionOutcome, Notice, Replica};
 use papo_zmtp::{Posted, SendError, SendOutcome};
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 use std::time::Duration;
@@ -18,6 +20,10 @@ pub const METRICS_INTERVAL: Duration = Duration::from_secs(1);
 /// some; 3 and 10 are a server's and a broker's deadline as they are set by default.
 const REQUEST_SECONDS: [f64; 15] =
     [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 3.0, 10.0];
+
+/// The same for elections: at best an answer of the reference service and an fsync; after a failure, until the dead holder no longer
+/// counts; at worst several claims in vain.
+const ELECTION_SECONDS: [f64; 8] = [0.01, 0.05, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
 type Result<T> = std::result::Result<T, prometheus::Error>;
 
@@ -39,8 +45,23 @@ fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Res
     Ok(counters)
 }
 
+/// By outcome, all of which are there from the start: what has never happened is 0.
+fn elections(registry: &Registry) -> Result<IntCounterVec> {
+    let name = "papo_server_elections_total";
+    let elections =
+        counters(registry, name, "Elections that this server held, by how they ended", &["outcome"])?;
+    for outcome in ElectionOutcome::ALL {
+        elections.with_label_values(&[outcome.as_str()]);
+    }
+    Ok(elections)
+}
+
 fn request_seconds(registry: &Registry, name: &str, help: &str) -> Result<Histogram> {
-    let histogram = Histogram::with_opts(HistogramOpts::new(name, help).buckets(REQUEST_SECONDS.to_vec()))?;
+    histogram(registry, name, help, &REQUEST_SECONDS)
+}
+
+fn histogram(registry: &Registry, name: &str, help: &str, bounds: &[f64]) -> Result<Histogram> {
+    let histogram = Histogram::with_opts(HistogramOpts::new(name, help).buckets(bounds.to_vec()))?;
     registry.register(Box::new(histogram.clone()))?;
     Ok(histogram)
 }
@@ -208,8 +229,13 @@ pub struct ServerMetrics {
     operations: IntGauge,
     in_flight: IntGauge,
     lamport: IntGauge,
+    clock: ClockMetrics,
     generation: IntGauge,
     diverged: IntGauge,
+    epoch: IntGauge,
+    is_coordinator: IntGauge,
+    elections: IntCounterVec,
+    election_seconds: Histogram,
 }
 
 impl ServerMetrics {
@@ -244,6 +270,7 @@ impl ServerMetrics {
             operations: gauge(registry, "papo_server_operations", "Operations held")?,
             in_flight: gauge(registry, "papo_server_in_flight", "Requests without an answer")?,
             lamport: gauge(registry, "papo_server_lamport", "Value of the Lamport clock")?,
+            clock: ClockMetrics::register(registry)?,
             generation: gauge(
                 registry,
                 "papo_server_membership_generation",
@@ -253,6 +280,19 @@ impl ServerMetrics {
                 registry,
                 "papo_server_peers_diverged",
                 "Servers that show other operations than this one under the same numbers",
+            )?,
+            epoch: gauge(registry, "papo_server_epoch", "Number of the epoch that is obeyed")?,
+            is_coordinator: gauge(
+                registry,
+                "papo_server_is_coordinator",
+                "1 on the coordinator, 0 elsewhere",
+            )?,
+            elections: elections(registry)?,
+            election_seconds: histogram(
+                registry,
+                "papo_server_election_duration_seconds",
+                "Time from a server's first question to the end of its election, whoever won",
+                &ELECTION_SECONDS,
             )?,
         })
     }
@@ -273,8 +313,20 @@ impl ServerMetrics {
         self.operations.set(size(replica.history().len()));
         self.in_flight.set(size(in_flight));
         self.lamport.set(i64::try_from(replica.lamport().get()).unwrap_or(i64::MAX));
+        self.clock.update(replica);
         self.generation.set(i64::try_from(replica.membership().generation).unwrap_or(i64::MAX));
         self.diverged.set(size(replica.diverged().count()));
+        let leadership = replica.leadership();
+        self.epoch.set(i64::try_from(leadership.epoch.number).unwrap_or(i64::MAX));
+        self.is_coordinator.set(i64::from(leadership.role == papo_replica::Role::Leading));
+    }
+
+    /// Something happened.
+    pub fn notice(&self, notice: &Notice) {
+        if let Notice::ElectionEnded { outcome, took } = notice {
+            self.elections.with_label_values(&[outcome.as_str()]).inc();
+            self.election_seconds.observe(took.as_secs_f64());
+        }
     }
 }
 

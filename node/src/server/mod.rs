@@ -14,12 +14,12 @@ use crate::export;
 use crate::http::{self, SurfaceOwner};
 use crate::metrics::{METRICS_INTERVAL, ServerMetrics};
 use crate::role::{self, Context, now};
-use crate::storage::{Along, Opened, Outcome, Storage};
+use crate::storage::{Along, Ceilings, Opened, Outcome, Storage};
 use crate::targets;
 use anyhow::Context as _;
 pub use members::PeerSource;
 use papo_protocol::ServerName;
-use papo_replica::{Effect, Input, Replica, ReplicaSettings, Restoring};
+use papo_replica::{Effect, Input, Moment, Replica, ReplicaSettings, Restoring};
 use papo_settings::Address;
 use papo_zmtp::{Endpoint, SocketType};
 use peers::Peers;
@@ -31,7 +31,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-/// How long a stopping server answers what it has begun, and waits for its peers to hold what it holds.
+/// How long a stopping server answers what it has begun, waits for its peers to hold what it holds, and for another to lead.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
 
 /// How soon to look again whether a broker has read its replies.
@@ -170,7 +170,7 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
         if let Some(input) = input {
             replica.handle(now(), input, &mut effects);
         }
-        storage.cover(replica.lamport()).await;
+        storage.cover(Ceilings { lamport: replica.lamport(), clock: replica.kept_clock() }).await;
         for effect in effects.drain(..) {
             match effect {
                 Effect::Store { batch, ops, shown, epoch } => {
@@ -188,7 +188,10 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
                 Effect::Unknown { id } => requests.unknown(id),
                 Effect::ToPeer { link, bytes } => peers.send(link, bytes),
                 Effect::AskReference(call) => reference.ask(call, now(), replica.lamport()),
-                Effect::Notice(notice) => notices::log(&notice),
+                Effect::Notice(notice) => {
+                    metrics.notice(&notice);
+                    notices::log(&notice);
+                }
             }
         }
         // Publications first: whoever has a reply may rely on it that the others hear of it, also when this server dies now.
@@ -203,7 +206,7 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
         // restarted, which would not help, but one to be spared.
         let able = replica.has_caught_up() && !storage.is_stuck();
         owner.set_ready(drain_until.is_none() && connected && able);
-        let done = || requests.in_flight() == 0 && replica.is_held_by_peers();
+        let done = || requests.in_flight() == 0 && replica.is_held_by_peers() && replica.has_left_office();
         if drain_until.is_some_and(|until| done() || now().monotonic > until) {
             break;
         }
@@ -217,6 +220,7 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
     for endpoint in [&mut direct, &mut brokers, &mut proxies] {
         while endpoint.next().await.is_some() {}
     }
+    storage.settle(replica.kept_clock());
     Ok(())
 }
 
@@ -259,16 +263,48 @@ fn status(
         "generation": replica.membership().generation,
         "standing": replica.standing().as_str(),
         "released": replica.is_released(),
+        "coordinator": replica.leadership().coordinator,
+        "epoch": replica.leadership().epoch.to_string(),
+        "role": replica.leadership().role.as_str(),
         "diverged": replica.diverged().collect::<Vec<_>>(),
         "vector": history.vector().iter().map(|(writer, seq)| serde_json::json!({
             "server": writer.origin,
             "boot": format!("{:016x}", writer.boot.0),
             "seq": seq,
         })).collect::<Vec<_>>(),
+        "clock": clock(replica),
         "digest": history.shown().digest(),
         "peers": peers.connected(),
         "brokers": requests.brokers(),
         "proxies": publisher.connected(),
         "inFlight": requests.in_flight(),
+    })
+}
+
+/// The clock, in microseconds.
+fn clock(replica: &Replica) -> serde_json::Value {
+    let (monotonic, calendar) = role::clocks();
+    let clock = replica.clock(monotonic);
+    let adjusted = clock.adjusted.map(|(error, ago)| {
+        serde_json::json!({"errorMicros": error.get().as_micros(), "secondsAgo": ago.as_secs()})
+    });
+    let last_round = replica.timekeeping().last_round().map(|round| {
+        let readings =
+            round.readings.iter().map(|(name, calendar)| (name.to_string(), calendar.micros().into()));
+        let adjustments = round.adjustments.iter().map(|(name, by)| (name.to_string(), by.micros().into()));
+        serde_json::json!({
+            "outcome": round.outcome.as_str(),
+            "readingsMicros": serde_json::Map::from_iter(readings),
+            "meanMicros": round.mean.map(Moment::micros),
+            "adjustmentsMicros": serde_json::Map::from_iter(adjustments),
+        })
+    });
+    serde_json::json!({
+        "timeMicros": clock.time.micros(),
+        // Of this machine's calendar, to the microsecond.
+        "offsetMicros": clock.time.micros().saturating_sub(calendar),
+        "aheadMicros": clock.ahead.micros(),
+        "adjusted": adjusted,
+        "lastRound": last_round,
     })
 }

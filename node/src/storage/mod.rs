@@ -6,6 +6,7 @@
 //! operations mean.
 
 mod archive;
+mod ceilings;
 mod error;
 mod failure;
 mod reading;
@@ -15,6 +16,7 @@ mod securing;
 mod tests;
 mod writer;
 
+pub use ceilings::Ceilings;
 #[cfg(test)]
 pub use error::StorageError;
 pub use reading::Stored;

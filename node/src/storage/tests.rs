@@ -1,11 +1,11 @@
 //! The storage on real files.
 
-use super::{Along, Opened, Outcome, Storage, StorageError, Stored};
+use super::{Along, Ceilings, Opened, Outcome, Storage, StorageError, Stored};
 use papo_protocol::identity::{Boot, Dot, Identity};
 use papo_protocol::lamport::Lamport;
 use papo_protocol::names::{ChannelName, ServerName, UserName};
 use papo_protocol::time::{SentTimestamp, UnixMillis};
-use papo_replica::{Archive, Heading, Op, OpKind, VersionVector, Writer};
+use papo_replica::{Archive, Heading, KeptClock, Moment, Offset, Op, OpKind, VersionVector, Writer};
 use rusqlite::{Connection, params};
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -143,34 +143,57 @@ async fn what_is_shown_survives_a_restart_as_it_was_last_stored() {
     assert_eq!(read(&opened.stored).len(), 4, "stored is more than shown");
 }
 
+fn sent(lamport: u64, time_seconds: i64) -> Ceilings {
+    let clock =
+        KeptClock { ceiling: Moment::from(time_seconds * 1_000_000), offset: Offset::from_micros(-7) };
+    Ceilings { lamport: Lamport::new(lamport).unwrap(), clock }
+}
+
 #[tokio::test]
-async fn the_lamport_ceiling_survives_a_restart() {
+async fn the_ceilings_survive_a_restart() {
     let folder = tempfile::tempdir().unwrap();
-    let sent = Lamport::new(5_000).unwrap();
     {
         let mut opened = open(folder.path()).unwrap();
-        opened.storage.cover(sent).await;
+        opened.storage.cover(sent(5_000, 1_700_000_000)).await;
     }
-    assert!(open(folder.path()).unwrap().facts.lamport_floor >= sent);
+    let found = open(folder.path()).unwrap().facts;
+    assert!(found.lamport_floor >= sent(5_000, 0).lamport);
+    assert!(found.clock.ceiling > Moment::from(1_700_000_000_000_000));
+    assert_eq!(found.clock.offset, Offset::from_micros(-7));
 }
 
 #[tokio::test]
 async fn a_higher_lamport_ceiling_is_stored_before_it_is_needed() {
     let folder = tempfile::tempdir().unwrap();
     let mut opened = open(folder.path()).unwrap();
-    let sent = |lamport| Lamport::new(lamport).unwrap();
-    opened.storage.cover(sent(1)).await;
+    opened.storage.cover(sent(1, 0)).await;
     // Half of what is covered is used: more is asked for behind the batches, and nobody waits.
-    opened.storage.cover(sent(60_000)).await;
+    opened.storage.cover(sent(60_000, 0)).await;
     store(&mut opened, 1, &[operation(1)], None).await;
     drop(opened);
-    assert!(open(folder.path()).unwrap().facts.lamport_floor > sent(150_000));
+    assert!(open(folder.path()).unwrap().facts.lamport_floor > sent(150_000, 0).lamport);
 
     let mut opened = open(folder.path()).unwrap();
-    opened.storage.cover(sent(120_000)).await;
-    opened.storage.cover(sent(2_000_000)).await;
+    opened.storage.cover(sent(120_000, 0)).await;
+    opened.storage.cover(sent(2_000_000, 0)).await;
     drop(opened);
-    assert!(open(folder.path()).unwrap().facts.lamport_floor > sent(2_000_000), "a leap is covered, too");
+    let covered = open(folder.path()).unwrap().facts.lamport_floor;
+    assert!(covered > sent(2_000_000, 0).lamport, "a leap is covered, too");
+}
+
+#[tokio::test]
+async fn a_stop_stores_the_exact_time_and_a_start_that_gives_none_out_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let told = sent(5_000, 1_700_000_000);
+    let mut opened = open(folder.path()).unwrap();
+    opened.storage.cover(told).await;
+    opened.storage.settle(told.clock);
+    drop(opened);
+    for _ in 0..3 {
+        let mut opened = open(folder.path()).unwrap();
+        assert_eq!(opened.facts.clock, told.clock);
+        opened.storage.cover(sent(5_000, 1_700_000_000)).await;
+    }
 }
 
 #[test]
@@ -266,6 +289,7 @@ fn a_file_of_the_oldest_schema_opens_and_all_that_it_held_was_shown() {
         let opened = open(folder.path()).unwrap();
         assert_eq!(opened.shown, held, "at the start {start}");
         assert_eq!(opened.facts.lamport_floor, Lamport::new(100_123).unwrap());
+        assert_eq!(opened.facts.clock, KeptClock::default(), "that program kept none");
         assert_eq!(read(&opened.stored), written);
     }
 }

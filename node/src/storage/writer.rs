@@ -2,6 +2,7 @@
 //! main file.
 
 use super::archive::Reader;
+use super::ceilings::{Ceilings, Raise, TIME_WAIT};
 use super::error::StorageError;
 use super::failure::{is_full, stop_at};
 use super::reading::{Stored, held};
@@ -9,9 +10,8 @@ use super::schema::{FILE_NAME, SCHEMA_VERSION, Sharing, open_for_writing, read_f
 use super::securing::{secure_log, sync_folder, wait_for_readers};
 use papo_protocol::epoch::Epoch;
 use papo_protocol::identity::Boot;
-use papo_protocol::lamport::Lamport;
 use papo_protocol::names::ServerName;
-use papo_replica::{Op, VersionVector};
+use papo_replica::{KeptClock, Moment, Op, VersionVector};
 use rusqlite::{Connection, Transaction, params};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -28,13 +28,7 @@ const STUCK_AFTER: Duration = Duration::from_secs(5);
 /// From this length on the write-ahead log is moved into the main file: what SQLite does by default (1,000 pages).
 const LOG_BYTES: u64 = 4 << 20;
 
-/// A process that stopped uncleanly may have sent Lamport values up to this far above the last one that it stored.
-const LAMPORT_LEASE: u64 = 100_000;
-/// So much of it may be left when more is asked for: nobody waits for the disk while it keeps up.
-const LAMPORT_LEASE_LEFT: u64 = LAMPORT_LEASE / 2;
-
 const FACT_OWNER: &str = "owner";
-const FACT_LAMPORT_CEILING: &str = "lamport_ceiling";
 /// Sixteen bytes, big endian: number, boot.
 const FACT_EPOCH: &str = "epoch";
 
@@ -58,7 +52,7 @@ pub struct Along {
 
 enum Work {
     Batch { batch: u64, operations: Vec<Arc<Op>>, along: Along },
-    Ceiling { ceiling: Lamport, done: oneshot::Sender<()> },
+    Ceilings { ceilings: Ceilings, done: oneshot::Sender<()> },
 }
 
 /// What a data folder held.
@@ -81,9 +75,11 @@ pub struct Opened {
 pub struct Storage {
     work: Option<mpsc::Sender<Work>>,
     thread: Option<std::thread::JoinHandle<()>>,
-    ceiling: Lamport,
-    /// A higher one that is being stored.
-    raise: Option<(Lamport, oneshot::Receiver<()>)>,
+    ceilings: Ceilings,
+    /// Higher ones that are being stored.
+    raise: Option<Raise>,
+    /// The last time that was given out when [`Self::cover`] was called.
+    given_out: Moment,
     under_way: UnderWay,
 }
 
@@ -129,8 +125,9 @@ impl Storage {
         let storage = Self {
             work: Some(work),
             thread: Some(thread),
-            ceiling: facts.lamport_floor,
+            ceilings: Ceilings { lamport: facts.lamport_floor, clock: facts.clock },
             raise: None,
+            given_out: facts.clock.ceiling,
             under_way,
         };
         Ok(Opened { storage, outcomes, stored, reader, facts, shown })
@@ -142,48 +139,68 @@ impl Storage {
         self.send(Work::Batch { batch, operations, along });
     }
 
-    /// Makes sure that no restart forgets `lamport`: returns at once while it is under the stored ceiling. A higher one is stored
-    /// long before it is needed; only where the disk does not keep up is it waited for, and not at all where the disk hangs: a
-    /// restart could then repeat values that no operation carries, which costs order between reads but loses nothing.
-    pub async fn cover(&mut self, lamport: Lamport) {
+    /// Makes sure that no restart forgets what was sent: returns at once while it is under the stored ceilings. Higher ones are stored
+    /// before they are needed; only where the disk does not keep up, or the time was not asked for of late, is it waited for, and not at
+    /// all where the disk hangs: a restart could then repeat values that no operation carries, which costs order between reads but
+    /// loses nothing.
+    pub async fn cover(&mut self, sent: Ceilings) {
+        let is_time_given_out = sent.clock.ceiling > self.given_out;
+        self.given_out = sent.clock.ceiling;
         loop {
-            let is_near = lamport.get().saturating_add(LAMPORT_LEASE_LEFT) > self.ceiling.get();
-            if self.raise.is_none() && is_near && self.ceiling < Lamport::MAX {
-                self.raise = Some(self.store_ceiling(lamport));
+            let is_near = self.ceilings.are_near_lamport(sent.lamport)
+                || (is_time_given_out && self.ceilings.are_near_time(sent.clock.ceiling));
+            if self.raise.is_none() && is_near {
+                self.raise = Some(self.store_ceilings(self.ceilings.raised_above(sent)));
             }
-            let Some((ceiling, mut stored)) = self.raise.take() else { return };
-            let must_wait = lamport > self.ceiling && !self.is_stuck();
-            let answer = if must_wait {
-                tokio::time::timeout(STUCK_AFTER, &mut stored).await.ok().map(|stored| stored.is_ok())
-            } else {
-                match stored.try_recv() {
+            let Some(mut raise) = self.raise.take() else { return };
+            let wait = self.wait_for(sent, &raise);
+            let answer = match wait {
+                Some(wait) => {
+                    tokio::time::timeout(wait, &mut raise.done).await.ok().map(|stored| stored.is_ok())
+                }
+                None => match raise.done.try_recv() {
                     Ok(()) => Some(true),
                     Err(oneshot::error::TryRecvError::Closed) => Some(false),
                     Err(oneshot::error::TryRecvError::Empty) => None,
-                }
+                },
             };
             match answer {
-                Some(true) => self.ceiling = ceiling,
+                Some(true) => self.ceilings = raise.to,
                 // The thread is gone: whoever waits for its outcomes hears that.
                 Some(false) => return,
                 None => {
-                    self.raise = Some((ceiling, stored));
+                    raise.is_late |= wait.is_some();
+                    self.raise = Some(raise);
                     return;
                 }
             }
-            if !must_wait {
+            if wait.is_none() {
                 return;
             }
             // What was asked for earlier may not reach so far: clients move the clock, too.
         }
     }
 
-    /// Has a ceiling stored that leaves room above `lamport`.
-    fn store_ceiling(&self, lamport: Lamport) -> (Lamport, oneshot::Receiver<()>) {
-        let ceiling = Lamport::new(lamport.get().saturating_add(LAMPORT_LEASE)).unwrap_or(Lamport::MAX);
-        let (done, stored) = oneshot::channel();
-        self.send(Work::Ceiling { ceiling, done });
-        (ceiling, stored)
+    /// How long what was sent must wait for higher ceilings; `None` when it need not, or has waited enough.
+    fn wait_for(&self, sent: Ceilings, raise: &Raise) -> Option<Duration> {
+        if self.is_stuck() {
+            None
+        } else if sent.lamport > self.ceilings.lamport {
+            Some(STUCK_AFTER)
+        } else {
+            (sent.clock.ceiling > self.ceilings.clock.ceiling && !raise.is_late).then_some(TIME_WAIT)
+        }
+    }
+
+    fn store_ceilings(&self, to: Ceilings) -> Raise {
+        let (sender, done) = oneshot::channel();
+        self.send(Work::Ceilings { ceilings: to, done: sender });
+        Raise { to, done, is_late: false }
+    }
+
+    /// Nothing is sent any more: stores the exact time, so that the next start does not begin ahead of it.
+    pub fn settle(&self, clock: KeptClock) {
+        self.store_ceilings(Ceilings { lamport: self.ceilings.lamport, clock });
     }
 
     /// Whether the disk hangs: something has been under way for longer than any healthy disk takes. Reads go on, without it.
@@ -281,10 +298,9 @@ impl Writer {
                         return;
                     }
                 }
-                Work::Ceiling { ceiling, done } => {
-                    let ceiling = ceiling.get().cast_signed();
-                    let written = write_fact(&held(&self.connection), FACT_LAMPORT_CEILING, ceiling);
-                    // The clock runs on, on a full disk too: as on one that hangs, see `Storage::cover`.
+                Work::Ceilings { ceilings, done } => {
+                    let written = ceilings.write(&mut held(&self.connection));
+                    // The clocks run on, on a full disk too: as on one that hangs, see `Storage::cover`.
                     self.judge(written);
                     // A closed receiver is a server that no longer waits.
                     let _ = done.send(());
@@ -366,10 +382,11 @@ impl Writer {
 
 /// What a server keeps beside its operations. An older file lacks what came later, which then begins anew.
 fn read_facts(connection: &Connection) -> Result<papo_replica::Stored, rusqlite::Error> {
-    let ceiling = read_fact::<i64>(connection, FACT_LAMPORT_CEILING)?;
+    let Ceilings { lamport, clock } = Ceilings::read(connection)?;
     let epoch = read_fact::<[u8; 16]>(connection, FACT_EPOCH)?;
     Ok(papo_replica::Stored {
-        lamport_floor: ceiling.and_then(|ceiling| Lamport::new(ceiling.cast_unsigned())).unwrap_or_default(),
+        lamport_floor: lamport,
+        clock,
         epoch: epoch.map(epoch_of_bytes).unwrap_or_default(),
     })
 }

@@ -43,7 +43,7 @@ pub use order::ElectionOrder;
 pub(crate) use order::rank;
 
 use crate::constants::{
-    CLOSED_LINK_GRACE, JITTER_OF_BOOT, JITTER_OF_PLACE, PAUSED_AFTER, REFERENCE_WITHIN,
+    CLOSED_LINK_GRACE, JITTER_OF_BOOT, JITTER_OF_PLACE, LISTEN_AFTER_PAUSE, PAUSED_AFTER, REFERENCE_WITHIN,
     SUSPECT_COORDINATOR_AFTER,
 };
 use crate::notice::{ElectionOutcome, Notice};
@@ -297,19 +297,20 @@ impl Coordination {
         }
     }
 
-    /// This server was paused: nobody has had the chance to be heard, so every wait begins anew.
+    /// This server was paused: whatever it waits for, it listens a while longer.
     fn resume(&mut self, now: Duration) {
-        let anew = now + self.suspicion();
+        let listened = now + LISTEN_AFTER_PAUSE + self.jitter();
         match &mut self.state {
-            State::Leaderless { elect_at, .. } => *elect_at = anew,
-            State::Following { suspect_at, .. } => *suspect_at = anew,
+            State::Leaderless { elect_at, .. } => *elect_at = listened,
+            State::Following { suspect_at, .. } => *suspect_at = listened,
             State::Electing { step, .. } => match step {
                 Step::Asking { until } | Step::Awaiting { until } | Step::Adopting { until, .. } => {
-                    *until = anew
+                    *until = listened
                 }
-                Step::Claiming { next, .. } => *next = anew,
+                Step::Claiming { next, .. } => *next = listened,
             },
-            State::Leading(office) => office.wait_until(now + PAUSED_AFTER),
+            // It would report that it reaches nobody.
+            State::Leading(office) => office.wait_until(listened),
         }
     }
 

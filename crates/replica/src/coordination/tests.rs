@@ -1,1 +1,5 @@
+//! Several cores, with a model of the reference service between them: time, links, disks and processes fail as a test wants.
 
+mod interleaving;
+mod scenarios;
+mod world;

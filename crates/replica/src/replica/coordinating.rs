@@ -106,7 +106,7 @@ impl Replica {
     }
 
     /// The newest link to this server, of those that this one opened if there are such. A server of a lower version is not reached.
-    fn link_to_coordinate(&self, name: &ServerName) -> Option<PeerLink> {
+    pub(super) fn link_to_coordinate(&self, name: &ServerName) -> Option<PeerLink> {
         let links = self.peers.links_to(name).filter(|(_, link)| link.speaks(PEER_VERSION_COORDINATION));
         links.map(|(number, link)| (link.dialled, number)).max().map(|(_, number)| number)
     }

@@ -4,7 +4,8 @@
 //! `requests` judges what clients ask, `reading` and `answers` make what they get, `waiting` holds the requests that cannot be
 //! decided yet, `storage` groups operations into batches for the disk, `comparing` asks the `peers` whether there is anything to
 //! fetch and `replication` exchanges it, `durability` decides what is shown, `confirming` has it published and answered, `members`
-//! follows who counts, and `coordinating` has it decided who leads. None of them knows a socket or a disk.
+//! follows who counts, `coordinating` has it decided who leads, and `keeping_time` what time it
+//! is. None of them knows a socket or a disk.
 
 mod allowance;
 mod answers;
@@ -13,6 +14,7 @@ mod confirming;
 mod coordinating;
 mod counters;
 mod durability;
+mod keeping_time;
 mod members;
 mod peers;
 mod reading;
@@ -35,6 +37,7 @@ use crate::notice::Notice;
 use crate::op::Op;
 use crate::planted::Plant;
 use crate::session::Sessions;
+use crate::timekeeping::{ClockSync, KeptClock, Moment, Timekeeping};
 use crate::vector::{VersionVector, Writer};
 use allowance::RaiseAllowance;
 use bytes::Bytes;
@@ -88,6 +91,8 @@ pub struct ReplicaSettings {
     pub cluster_id: String,
     /// How its coordinator is chosen.
     pub election: ElectionSettings,
+    /// When the coordinator has the servers agree on the time.
+    pub clock_sync: ClockSync,
 }
 
 /// What a start finds on the disk beside the history.
@@ -97,6 +102,8 @@ pub struct Stored {
     pub lamport_floor: Lamport,
     /// The epoch of the last [`Effect::Store`] that had one.
     pub epoch: Epoch,
+    /// What was kept of the clock.
+    pub clock: KeptClock,
 }
 
 /// Names a request between host and replica.
@@ -280,6 +287,7 @@ pub struct Replica {
     /// What was held when the server was told to stop; `None` until then.
     draining: Option<VersionVector>,
     coordination: Coordination,
+    timekeeping: Timekeeping,
     counters: Counters,
     plant: Plant,
 }
@@ -301,6 +309,10 @@ impl Replica {
         }
         let lamport = stored.lamport_floor.max(history.highest());
         let last_taken_at = history.last_taken_at(&settings.name);
+        // What this server took later than it remembers having given out, an earlier program gave out.
+        let taken_at = last_taken_at.map(Moment::from).unwrap_or_default();
+        let kept = KeptClock { ceiling: stored.clock.ceiling.max(taken_at), ..stored.clock };
+        let timekeeping = Timekeeping::new(settings.name.clone(), now, kept, settings.clock_sync);
         let coordination = Coordination::new(
             now.monotonic,
             settings.name.clone(),
@@ -330,6 +342,7 @@ impl Replica {
             held_at_leaving: None,
             draining: None,
             coordination,
+            timekeeping,
             counters: Counters::default(),
             plant: Plant::default(),
             settings,
@@ -379,8 +392,15 @@ impl Replica {
         self.waiting.len() + self.unconfirmed.waiting()
     }
 
-    /// Takes an input and appends what must be done.
-    pub fn handle(&mut self, now: Now, input: Input, effects: &mut Vec<Effect>) {
+    /// Takes an input and appends what must be done. `machine` is what the machine's clocks say.
+    pub fn handle(&mut self, machine: Now, input: Input, effects: &mut Vec<Effect>) {
+        let now = self.read_clocks(machine);
+        let before = effects.len();
+        self.take(now, input, effects);
+        self.note_given_out(now, effects.get(before..).unwrap_or_default());
+    }
+
+    fn take(&mut self, now: Now, input: Input, effects: &mut Vec<Effect>) {
         self.judge_fitness(now);
         match input {
             Input::Request { id, from, body } => {
@@ -406,12 +426,15 @@ impl Replica {
     }
 
     /// Does what time asks for: elections, pulls, what a dead server left to publish, and the end of waits.
-    pub fn tick(&mut self, now: Now, effects: &mut Vec<Effect>) {
+    pub fn tick(&mut self, machine: Now, effects: &mut Vec<Effect>) {
+        let now = self.read_clocks(machine);
+        let before = effects.len();
         self.judge_fitness(now);
         self.coordination.tick(now.monotonic);
         self.publish_again(now, effects);
         self.pull_when_due(now, effects);
         self.settle(now, effects);
+        self.note_given_out(now, effects.get(before..).unwrap_or_default());
     }
 
     /// Something may be durable now, or a wait be over.
@@ -422,6 +445,7 @@ impl Replica {
         self.tell_peers(effects);
         self.judge_fitness(now);
         self.coordinate(now, effects);
+        self.keep_time(now, effects);
         self.flush(now, effects);
     }
 
@@ -435,6 +459,7 @@ impl Replica {
             self.epoch_is_due(),
             self.peers.next_tick(),
             self.coordination.next_tick(),
+            self.timekeeping.next_tick(),
         ];
         let first = self.first_tick.then_some(self.started);
         waits.chain(others.into_iter().flatten()).chain(first).min()

@@ -178,6 +178,7 @@ impl Replica {
             PeerMessage::Checked { hashes, token } => self.on_checked(now, link, hashes, token, effects),
             PeerMessage::Push { ops } => self.on_push(now, link, &ops, effects),
             PeerMessage::Coordination(message) => self.on_coordination(now, link, &message),
+            PeerMessage::Time(message) => self.on_time(now, link, message, effects),
             PeerMessage::Hello(_) => {}
         }
     }
@@ -216,9 +217,10 @@ impl Replica {
             self.note_contact_lost(now, before);
         }
         let Some(name) = name.filter(|_| is_known) else { return };
+        self.timekeeping.on_linked(now.monotonic);
         self.note_contact(now, &name, boot, epoch);
         if let Some(facts) = history {
-            self.note_facts(number, name, facts);
+            self.note_facts(now, number, name, facts);
         }
         self.note_absences(now);
         if self.peers.asked_links().contains(&number) {
@@ -227,13 +229,14 @@ impl Replica {
     }
 
     /// Before this boot writes, it rises above all that the others tell it.
-    fn note_facts(&mut self, number: PeerLink, name: ServerName, facts: Facts) {
+    fn note_facts(&mut self, now: Now, number: PeerLink, name: ServerName, facts: Facts) {
         // A value over the largest is of no server of ours.
         let lamport = facts.lamport.min(Lamport::MAX);
         if lamport > self.clock.now() {
             self.clock.on_receive(lamport);
         }
         self.last_taken_at = self.last_taken_at.max(facts.taken_at);
+        self.note_taken_at(now);
         if self.is_of_the_cluster(&name) {
             self.peers.heard.insert(name);
         }

@@ -217,6 +217,7 @@ impl Replica {
                 self.news.held.insert(Writer::of(&op.dot));
             }
         }
+        self.timekeeping.note_operations(batch.ops.len());
         self.counters.ops_appended += batch.requests.len() as u64;
         self.counters.ops_replicated += (batch.ops.len() - batch.requests.len()) as u64;
         let own: Vec<Arc<Op>> = batch.requests.iter().map(|(_, op)| Arc::clone(op)).collect();

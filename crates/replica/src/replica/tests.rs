@@ -19,6 +19,7 @@ use crate::export;
 use crate::history::{History, HoldError};
 use crate::membership::Membership;
 use crate::op::Op;
+use crate::timekeeping::ClockSync;
 use crate::vector::VersionVector;
 use bytes::Bytes;
 use papo_protocol::client::{ReadReply, read_reply, write_request};
@@ -62,6 +63,7 @@ fn settings(number: usize) -> ReplicaSettings {
         limits: LIMITS,
         cluster_id: "default/papo".to_owned(),
         election: ElectionSettings { order: ElectionOrder::Highest, hand_over: Duration::from_secs(60) },
+        clock_sync: ClockSync { every_operations: 10, every: Duration::from_secs(30) },
     }
 }
 

@@ -12,11 +12,11 @@
 //! [`Timekeeper::ahead`] says for how much longer.
 //!
 //! **A machine that was suspended**: its monotonic clock stood still, its calendar did not. Time is behind until the next round, which
-//! [`Timekeeper::read`] asks for by noticing that the calendar jumped.
+//! the coordinator begins as soon as its own calendar jumped, or a server's link is new.
 
 use super::{Moment, Offset};
 use crate::constants::CALENDAR_JUMP;
-use papo_protocol::time::{Now, UnixMillis};
+use papo_protocol::time::Now;
 use std::time::Duration;
 
 /// What a restart must know of the clock. The host has it on disk before it lets a time out.

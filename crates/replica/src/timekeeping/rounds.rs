@@ -8,7 +8,8 @@
 //! what its clock said when it answered, so that an adjustment means the same whenever it comes; and it obeys one a round, for a
 //! reading that it gave, in this boot.
 
-use super::{ErrorBound, Moment, Offset, fault_tolerant_mean};
+use super::mean::fault_tolerant_mean;
+use super::{ErrorBound, Moment, Offset};
 use crate::constants::{
     PROBE_TIME_MAX, PROBES_A_ROUND, READING_BOUND, READINGS_TO_TRUST, ROUND_INTERVAL_MIN, ROUND_TIME_MAX,
 };
@@ -51,7 +52,7 @@ pub(crate) enum RoundStep {
     /// Ask this member what its clocks say.
     Probe { to: ServerName, token: u64 },
     /// Tell this member by how much its clock is behind what it should have said when it answered the probe of this token.
-    Adjust { to: ServerName, token: u64, by: Offset },
+    Adjust { to: ServerName, token: u64, by: Offset, error: ErrorBound },
 }
 
 /// What a finished round came to.
@@ -62,9 +63,9 @@ pub(crate) struct Concluded {
     pub(crate) steps: Vec<RoundStep>,
     /// This server's own adjustment, of this very moment.
     pub(crate) own: Option<Offset>,
-    /// What each calendar said, as of the end of the round; this server's own is not among them.
+    /// What the calendars of the others say at the end of the round.
     pub(crate) readings: Vec<(ServerName, Moment)>,
-    /// What they agree on, as of the end of the round.
+    /// What they and this server's own agree on.
     pub(crate) mean: Option<Moment>,
     /// The largest error bound of those that were measured.
     pub(crate) error: ErrorBound,
@@ -85,8 +86,8 @@ pub(crate) struct Rounds {
     every: Duration,
     /// Operations stored here since the last round began.
     operations: u64,
-    /// Something happened that should not wait for the next round.
-    is_wanted: bool,
+    /// Something happened that should not wait for long: a round is wanted from then on.
+    wanted_at: Option<Duration>,
     last_began: Option<Duration>,
     last_token: u64,
     running: Option<Round>,
@@ -134,7 +135,7 @@ impl Rounds {
             every_operations: every_operations.into(),
             every,
             operations: 0,
-            is_wanted: true,
+            wanted_at: None,
             last_began: None,
             last_token: 0,
             running: None,
@@ -146,9 +147,9 @@ impl Rounds {
         self.operations = self.operations.saturating_add(count as u64);
     }
 
-    /// Has a round begin as soon as one may.
-    pub(crate) fn want(&mut self) {
-        self.is_wanted = true;
+    /// Has a round begin soon: not at once, since whom it concerns may have to hear first who coordinates.
+    pub(crate) fn want(&mut self, now: Duration) {
+        self.wanted_at.get_or_insert(now + ROUND_INTERVAL_MIN);
     }
 
     /// When the next round begins if nothing happens, or the running one ends if nobody answers.
@@ -156,25 +157,20 @@ impl Rounds {
         if let Some(round) = &self.running {
             return round.began + ROUND_TIME_MAX;
         }
-        let Some(last) = self.last_began else { return Duration::ZERO };
-        last + if self.is_due_early() { ROUND_INTERVAL_MIN } else { self.every }
+        let Some(last) = self.last_began else { return self.wanted_at.unwrap_or_default() };
+        let soon = if self.operations >= self.every_operations { Some(last) } else { self.wanted_at };
+        let regular = last + self.every;
+        soon.map_or(regular, |soon| soon.max(last + ROUND_INTERVAL_MIN).min(regular))
     }
 
-    fn is_due_early(&self) -> bool {
-        self.is_wanted || self.operations >= self.every_operations
+    /// Whether the next round is to begin.
+    pub(crate) fn is_due(&self, now: Duration) -> bool {
+        self.running.is_none() && self.next_tick() <= now
     }
 
-    /// Begins a round with these members, if one is due: says whether it did.
-    pub(crate) fn begin_when_due(
-        &mut self,
-        now: Duration,
-        members: impl Iterator<Item = ServerName>,
-        steps: &mut Vec<RoundStep>,
-    ) -> bool {
-        if self.running.is_some() || now < self.next_tick() {
-            return false;
-        }
-        (self.last_began, self.is_wanted, self.operations) = (Some(now), false, 0);
+    /// Begins a round with these members.
+    pub(crate) fn begin(&mut self, now: Duration, members: Vec<ServerName>, steps: &mut Vec<RoundStep>) {
+        (self.last_began, self.wanted_at, self.operations) = (Some(now), None, 0);
         let mut round = Round { began: now, members: BTreeMap::new() };
         for to in members {
             let mut probing = Probing { asked: None, left: PROBES_A_ROUND, best: None };
@@ -182,7 +178,6 @@ impl Rounds {
             round.members.insert(to, probing);
         }
         self.running = Some(round);
-        true
     }
 
     /// A member says what its clocks said at some moment between its probe and now: taken to be the middle.
@@ -226,9 +221,9 @@ impl Rounds {
         Some(self.running.take_if(over)?.conclude(own, is_cluster_of_one))
     }
 
-    /// This server coordinates no longer, or under another epoch: says whether that ended a round.
-    pub(crate) fn abandon(&mut self) -> bool {
-        self.is_wanted = true;
+    /// This server coordinates no longer, or only now: says whether that ended a round.
+    pub(crate) fn begin_anew(&mut self, now: Duration) -> bool {
+        self.wanted_at = Some(now + ROUND_INTERVAL_MIN);
         self.running.take().is_some()
     }
 }
@@ -277,9 +272,9 @@ impl Round {
             }
             is_believed.then_some(by)
         };
-        for (to, Measured { token, time, .. }) in measured {
+        for (to, Measured { token, time, error, .. }) in measured {
             if let Some(by) = correction(time) {
-                concluded.steps.push(RoundStep::Adjust { to, token, by });
+                concluded.steps.push(RoundStep::Adjust { to, token, by, error });
             }
         }
         concluded.own = correction(from_monotonic(own.time));

@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::constants::CALENDAR_JUMP;
+use crate::timekeeping::clock::CalendarJumped;
+use crate::timekeeping::moment::LAST;
 use proptest::prelude::*;
 
 fn started(at: Duration) -> Timekeeper {

@@ -4,7 +4,8 @@ mod clocks;
 mod rounds;
 
 use super::*;
-use papo_protocol::time::Now;
+use papo_protocol::time::{Now, UnixMillis};
+use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
 /// About when these tests begin.

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::constants::{PROBE_TIME_MAX, PROBES_A_ROUND, READING_BOUND, ROUND_INTERVAL_MIN, ROUND_TIME_MAX};
+use crate::timekeeping::rounds::{Concluded, OwnClocks, ReadingFate, Readings, RoundStep, Rounds};
 use papo_protocol::ServerName;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -62,8 +63,11 @@ impl World {
 
     fn begin(&mut self) -> Option<Vec<RoundStep>> {
         let mut steps = Vec::new();
-        let members = (1..self.machines.len()).map(name).collect::<Vec<_>>();
-        self.rounds.begin_when_due(self.real, members.into_iter(), &mut steps).then_some(steps)
+        self.rounds.is_due(self.real).then(|| {
+            let members = (1..self.machines.len()).map(name).collect();
+            self.rounds.begin(self.real, members, &mut steps);
+            steps
+        })
     }
 
     /// Has every probe answered, one after the other, and what comes of the last.
@@ -105,7 +109,7 @@ impl World {
     /// Has everybody do as they are told.
     fn apply(&mut self, concluded: &Concluded) {
         for step in &concluded.steps {
-            let RoundStep::Adjust { to, token, by } = step else { panic!("{step:?}") };
+            let RoundStep::Adjust { to, token, by, .. } = step else { panic!("{step:?}") };
             let number: usize = to.as_str().trim_start_matches("server-").parse().unwrap();
             self.read(number);
             let machine = &mut self.machines[number];
@@ -176,6 +180,21 @@ fn e06_a_round_comes_after_so_many_operations_and_at_most_once_a_second() {
     assert!(world.begin().is_some());
     assert!(world.conclude().is_some());
     assert_eq!(world.rounds.next_tick(), world.real + EVERY, "with nothing to do");
+}
+
+#[test]
+fn a_round_is_wanted_once_those_it_concerns_have_heard_who_coordinates() {
+    let mut world = World::new(&[0]);
+    world.rounds.want(Duration::ZERO);
+    world.rounds.begin_anew(world.real);
+    assert_eq!(world.begin(), None);
+    world.real += ROUND_INTERVAL_MIN;
+    assert_eq!(world.begin(), Some(vec![]));
+    assert!(world.conclude().is_some());
+    world.rounds.want(world.real);
+    world.real += ROUND_INTERVAL_MIN / 2;
+    world.rounds.want(world.real);
+    assert_eq!(world.rounds.next_tick(), world.real + ROUND_INTERVAL_MIN / 2, "from the first time on");
 }
 
 #[test]
@@ -274,9 +293,9 @@ fn a_reading_that_nobody_asked_for_counts_for_nothing() {
     let [RoundStep::Probe { token, .. }] = probes[..] else { panic!("{probes:?}") };
     assert_eq!(tell(&mut world, name(1), token + 1), ReadingFate::Unasked);
     assert_eq!(tell(&mut world, name(2), token), ReadingFate::Unasked, "of another");
-    assert!(world.rounds.abandon());
+    assert!(world.rounds.begin_anew(world.real));
     assert_eq!(tell(&mut world, name(1), token), ReadingFate::Unasked, "of a round that was abandoned");
-    assert!(!world.rounds.abandon());
+    assert!(!world.rounds.begin_anew(world.real));
 }
 
 #[test]

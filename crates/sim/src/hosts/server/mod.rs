@@ -18,7 +18,7 @@ use papo_protocol::reply::Compat;
 use papo_protocol::worker_link::{FromWorker, ToWorker};
 use papo_protocol::{Boot, Identity, RequestKey, ServerName};
 use papo_replica::{
-    Durability, Effect, ElectionOutcome, ElectionSettings, History, Input, LoginPolicy, MemoryArchive,
+    ClockSync, Durability, Effect, ElectionOutcome, ElectionSettings, History, Input, LoginPolicy, MemoryArchive,
     Notice, Op, Origin, PeerLink, Replica, ReplicaSettings, RequestId, Stored, VersionVector,
 };
 use reference::ReferenceLink;
@@ -199,6 +199,7 @@ impl Server {
             limits: LIMITS,
             cluster_id: "default/papo".to_owned(),
             election: self.election,
+            clock_sync: ClockSync { every_operations: 10, every: Duration::from_secs(30) },
         };
         let Some(volume) = shared.volumes.get(self.node.number) else { return };
         let mut ops = volume.ops();
