@@ -47,6 +47,10 @@ pub enum Planted {
     AnswerIgnored,
     /// Whoever is asked begins another election beside the one that it holds.
     TwoElections,
+    /// A clock that is ahead steps back.
+    ClockStepsBack,
+    /// A calendar that is far from all others counts as they do.
+    OutlierCounts,
 }
 
 /// What is planted, and what it needs to remember.

@@ -52,6 +52,8 @@ pub enum Bug {
     EpochNotPersisted,
     /// The reference service grants an epoch before that is on its disk.
     GrantBeforeFsync,
+    /// A restarted server forgets what time it had come to.
+    ClockForgotten,
     /// What a coordinator of a lower epoch says is obeyed.
     #[cfg(feature = "planted-bugs")]
     EpochUnfenced,
@@ -64,6 +66,12 @@ pub enum Bug {
     /// Whoever is asked begins another election beside the one that it holds.
     #[cfg(feature = "planted-bugs")]
     TwoElections,
+    /// A clock that is ahead steps back.
+    #[cfg(feature = "planted-bugs")]
+    ClockStepsBack,
+    /// A calendar that is far from all others counts as they do.
+    #[cfg(feature = "planted-bugs")]
+    OutlierCounts,
     /// The promised number of disks is counted among the members that are linked, not among all.
     #[cfg(feature = "planted-bugs")]
     QuorumOverLive,
@@ -127,6 +135,8 @@ impl Bug {
             Self::LeadsBeforeAdopting => Some(Planted::LeadsBeforeAdopting),
             Self::AnswerIgnored => Some(Planted::AnswerIgnored),
             Self::TwoElections => Some(Planted::TwoElections),
+            Self::ClockStepsBack => Some(Planted::ClockStepsBack),
+            Self::OutlierCounts => Some(Planted::OutlierCounts),
             Self::QuorumOverLive => Some(Planted::QuorumOverLive),
             Self::PushCountsAsStored => Some(Planted::PushCountsAsStored),
             Self::PeerVectorsMerged => Some(Planted::PeerVectorsMerged),
@@ -162,13 +172,16 @@ impl Bug {
     fn signature(self) -> (u64, &'static [Invariant]) {
         use Invariant::{
             Answered, Causal, Converges, Durable, Epochs, Equal, Heard, Honest, Lasting, Named, Once,
-            Session, Starts,
+            Session, Starts, Time,
         };
         match self {
             Self::AckBeforeFsync => (50, &[Durable, Epochs]),
             Self::FullTakenForStored => (50, &[Durable, Starts, Epochs]),
             Self::FsyncErrorIgnored => (50, &[Durable, Starts, Epochs]),
             Self::EpochNotPersisted => (50, &[Epochs]),
+            Self::ClockForgotten => (100, &[Time]),
+            #[cfg(feature = "planted-bugs")]
+            Self::ClockStepsBack | Self::OutlierCounts => (100, &[Time]),
             Self::GrantBeforeFsync => (500, &[Epochs]),
             #[cfg(feature = "planted-bugs")]
             Self::EpochUnfenced => (500, &[Epochs]),

@@ -62,6 +62,8 @@ pub enum FaultKind {
     ClockSkew,
     /// Machines' clocks run at different speeds.
     ClockDrift,
+    /// A server's calendar is wrong by an hour.
+    Liar,
     /// The reference service is killed, and starts again later.
     ReferenceKilled,
     /// The reference service is stopped, and goes on later.
@@ -78,7 +80,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// Every kind.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::ConnectionsCut,
         Self::Partition,
         Self::OneWayPartition,
@@ -100,6 +102,7 @@ impl FaultKind {
         Self::ClockJump,
         Self::ClockSkew,
         Self::ClockDrift,
+        Self::Liar,
         Self::ReferenceKilled,
         Self::ReferencePaused,
         Self::ReferenceRolledBack,
@@ -133,6 +136,7 @@ impl FaultKind {
             Self::ClockJump => "clock_jump",
             Self::ClockSkew => "clock_skew",
             Self::ClockDrift => "clock_drift",
+            Self::Liar => "liar",
             Self::ReferenceKilled => "reference_killed",
             Self::ReferencePaused => "reference_paused",
             Self::ReferenceRolledBack => "reference_rolled_back",
@@ -144,7 +148,7 @@ impl FaultKind {
 
     /// Whether it holds from the start to the end.
     fn is_lasting(self) -> bool {
-        matches!(self, Self::ClockSkew | Self::ClockDrift)
+        matches!(self, Self::ClockSkew | Self::ClockDrift | Self::Liar)
     }
 }
 

@@ -140,6 +140,12 @@ impl Shared {
             .map_or_else(|| MachineClock::new(0, 0, 0).read(self.now), |process| process.clock.read(self.now))
     }
 
+    /// Whether the calendar of a process lies.
+    #[must_use]
+    pub fn lies(&self, node: Node) -> bool {
+        self.processes.get(&node).is_some_and(|process| process.clock.lies())
+    }
+
     /// How long a process has run in this incarnation, or would have, had nobody stopped it.
     #[must_use]
     pub fn stood_still(&self, node: Node) -> Micros {

@@ -5,12 +5,16 @@ use crate::clock::Micros;
 use crate::node::ConnectionId;
 use papo_protocol::lamport::Lamport;
 use papo_protocol::{Boot, Epoch, Identity};
-use papo_replica::{Op, VersionVector};
+use papo_replica::{KeptClock, Moment, Offset, Op, VersionVector};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Lamport values that may be sent beyond the last one stored. Far fewer than a real server has, so that it matters.
 const LAMPORT_LEASE: u64 = 8;
+
+/// Times that may be given out beyond the last one stored (`node` has the same).
+const TIME_LEASE: Duration = Duration::from_secs(2);
 
 /// One commit.
 #[derive(Debug, Clone)]
@@ -20,6 +24,7 @@ struct Commit {
     ceiling: Lamport,
     shown: VersionVector,
     epoch: Epoch,
+    clock: KeptClock,
 }
 
 /// What a batch stores beside operations, in place of what was stored before; `None` while that is the same.
@@ -47,6 +52,7 @@ pub struct Volume {
     ceiling: Lamport,
     shown: VersionVector,
     epoch: Epoch,
+    clock: KeptClock,
     /// Faults by which it is full.
     full: u32,
     /// Faults by which it is slow.
@@ -70,6 +76,7 @@ impl Volume {
             ceiling: self.ceiling,
             shown: self.shown.clone(),
             epoch: self.epoch,
+            clock: self.clock,
         });
     }
 
@@ -139,13 +146,28 @@ impl Volume {
         self.ceiling
     }
 
-    /// Stores a ceiling above this value.
-    pub fn raise_ceiling(&mut self, above: Lamport) -> Lamport {
+    /// What is kept of the clock: no time above its ceiling was ever given out.
+    #[must_use]
+    pub fn clock(&self) -> KeptClock {
+        self.clock
+    }
+
+    /// Stores ceilings above this value and this time.
+    pub fn raise_ceilings(&mut self, above: Lamport, clock: KeptClock) -> (Lamport, Moment) {
         let ceiling = Lamport::new(above.get().saturating_add(LAMPORT_LEASE)).unwrap_or(Lamport::MAX);
+        let time = clock.ceiling + Offset::from(TIME_LEASE);
         if !self.is_full() {
             self.ceiling = ceiling;
+            self.clock = KeptClock { ceiling: time, ..clock };
         }
-        ceiling
+        (ceiling, time)
+    }
+
+    /// Stores what the clock really gave out: nothing comes after it.
+    pub fn settle_clock(&mut self, clock: KeptClock) {
+        if !self.is_full() {
+            self.clock = clock;
+        }
     }
 
     /// Whether there is no room.
@@ -191,11 +213,13 @@ impl Volume {
         let lost = self.commits.split_off(kept);
         if let Some(first) = lost.first() {
             self.ceiling = self.commits.last().map_or(first.ceiling, |last| last.ceiling);
+            self.clock = self.commits.last().map_or(first.clock, |last| last.clock);
         }
         self.shown = self.commits.last().map(|last| last.shown.clone()).unwrap_or_default();
         self.epoch = self.commits.last().map(|last| last.epoch).unwrap_or_default();
         if kept == 0 {
             self.ceiling = Lamport::default();
+            self.clock = KeptClock::default();
         }
         for op in self.commits.iter().flat_map(|commit| &commit.ops) {
             let count = self.counts.entry(op.dot.boot).or_default();

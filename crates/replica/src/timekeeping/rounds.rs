@@ -13,6 +13,7 @@ use super::{ErrorBound, Moment, Offset};
 use crate::constants::{
     PROBE_TIME_MAX, PROBES_A_ROUND, READING_BOUND, READINGS_TO_TRUST, ROUND_INTERVAL_MIN, ROUND_TIME_MAX,
 };
+use crate::planted::{Plant, Planted};
 use papo_protocol::ServerName;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -91,12 +92,15 @@ pub(crate) struct Rounds {
     last_began: Option<Duration>,
     last_token: u64,
     running: Option<Round>,
+    pub(crate) plant: Plant,
 }
 
 #[derive(Debug)]
 struct Round {
     began: Duration,
     members: BTreeMap<ServerName, Probing>,
+    /// For a planted bug.
+    counts_outliers: bool,
 }
 
 /// One member, as far as it has been probed.
@@ -139,6 +143,7 @@ impl Rounds {
             last_began: None,
             last_token: 0,
             running: None,
+            plant: Plant::default(),
         }
     }
 
@@ -171,7 +176,7 @@ impl Rounds {
     /// Begins a round with these members.
     pub(crate) fn begin(&mut self, now: Duration, members: Vec<ServerName>, steps: &mut Vec<RoundStep>) {
         (self.last_began, self.wanted_at, self.operations) = (Some(now), None, 0);
-        let mut round = Round { began: now, members: BTreeMap::new() };
+        let mut round = Round { began: now, members: BTreeMap::new(), counts_outliers: false };
         for to in members {
             let mut probing = Probing { asked: None, left: PROBES_A_ROUND, best: None };
             probing.ask_again(now, &to, &mut self.last_token, steps);
@@ -218,7 +223,9 @@ impl Rounds {
             let is_late = own.monotonic >= round.began + ROUND_TIME_MAX;
             is_late || round.members.values().all(|member| member.asked.is_none())
         };
-        Some(self.running.take_if(over)?.conclude(own, is_cluster_of_one))
+        let mut round = self.running.take_if(over)?;
+        round.counts_outliers = self.plant.has(Planted::OutlierCounts);
+        Some(round.conclude(own, is_cluster_of_one))
     }
 
     /// This server coordinates no longer, or only now: says whether that ended a round.
@@ -246,6 +253,11 @@ impl Round {
             self.members.into_iter().filter_map(|(name, member)| Some((name, member.best?))).collect();
         let mut calendars: Vec<_> = measured.iter().map(|(_, measured)| measured.calendar).collect();
         calendars.push(from_monotonic(own.calendar));
+        if self.counts_outliers {
+            let sum: i64 = calendars.iter().map(|calendar| calendar.micros()).sum();
+            let mean = Offset::from_micros(sum / i64::try_from(calendars.len()).unwrap_or(1));
+            calendars.fill(mean);
+        }
 
         let mut concluded = Concluded {
             outcome: RoundOutcome::Disagreed,

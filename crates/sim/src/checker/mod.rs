@@ -4,9 +4,11 @@
 mod ending;
 mod epochs;
 mod states;
+mod times;
 
 pub use epochs::{Epochs, View};
 pub use states::{Harm, LOOKS_TO_SPREAD, Look};
+pub use times::Times;
 
 use crate::clock::Micros;
 use crate::hosts::receipt::Receipt;
@@ -30,6 +32,8 @@ pub enum Invariant {
     Equal,
     /// 4: at most one coordinator an epoch; epochs only grow; a lower one changes nothing.
     Epochs,
+    /// 5: time never runs backwards on a server, follows no liar, and is the same on all.
+    Time,
     /// 6: the Lamport order respects causality.
     Causal,
     /// 7: a request is answered exactly once, in time, and with its own answer.
@@ -63,6 +67,7 @@ impl fmt::Display for Invariant {
             Self::Once => "2 (once)",
             Self::Equal => "3 (equal)",
             Self::Epochs => "4 (epochs)",
+            Self::Time => "5 (time)",
             Self::Causal => "6 (causal)",
             Self::Answered => "7 (answered)",
             Self::Bounded => "8 (bounded)",
@@ -215,6 +220,10 @@ pub struct Checker {
     at_risk: BTreeSet<usize>,
     /// Who led, and when.
     pub epochs: Epochs,
+    /// What times were given out.
+    pub times: Times,
+    /// A calendar is so wrong that nobody can tell whether a message is too old to be published again.
+    pub has_liar: bool,
     /// When a broker last asked a server to serve a request as things stand.
     pub last_resort_at: Option<Micros>,
     /// What was first seen to be broken.
@@ -246,6 +255,8 @@ impl Checker {
             created: BTreeMap::new(),
             at_risk: BTreeSet::new(),
             epochs: Epochs::default(),
+            times: Times::default(),
+            has_liar: false,
             last_resort_at: None,
             violation: None,
         }
@@ -359,6 +370,7 @@ impl Checker {
     pub fn on_start(&mut self, server: usize) {
         if self.at_risk.remove(&server) {
             self.said.remove(&server);
+            self.times.on_forgotten(server);
         }
     }
 

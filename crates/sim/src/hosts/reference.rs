@@ -12,7 +12,7 @@ use papo_protocol::reference::{
     ClaimAnswer, ReferenceCall, ReferenceReply, read_reference_request, write_reference_reply,
 };
 use papo_protocol::reply::{Compat, Reply, write_reply};
-use papo_protocol::{Limits, ServerName};
+use papo_protocol::{Boot, Epoch, Limits, ServerName};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -23,6 +23,15 @@ const SLOW_MAX: Micros = 1200 * MILLISECOND;
 /// Files that a volume that is rolled back loses at most.
 const ROLLED_BACK_MAX: u64 = 5;
 
+/// A reply.
+#[derive(Debug, Clone)]
+struct Told {
+    to: ConnectionId,
+    body: Bytes,
+    /// What it grants.
+    grant: Option<(ServerName, Boot, Epoch)>,
+}
+
 /// One run of the process.
 #[derive(Debug)]
 struct Running {
@@ -31,7 +40,7 @@ struct Running {
     /// What came while the file was written.
     held: VecDeque<(ConnectionId, Bytes)>,
     /// The file that is being written, and the reply that waits for it.
-    writing: Option<(Stored, ConnectionId, Bytes)>,
+    writing: Option<(Stored, Told)>,
 }
 
 /// The reference service, over all its runs.
@@ -74,7 +83,7 @@ impl Reference {
     /// Ends. A file that is being written is there as a whole, or not at all.
     pub fn end(&mut self, shared: &mut Shared) {
         let writing = self.running.take().and_then(|running| running.writing);
-        if let Some((file, ..)) = writing
+        if let Some((file, _)) = writing
             && shared.disk_random.once_in(2)
             && shared.bug != Some(Bug::GrantBeforeFsync)
         {
@@ -103,10 +112,10 @@ impl Reference {
                 running.held.extend(frames.into_iter().next_back().map(|body| (connection, body)));
             }
             Happening::Alarm(Alarm::Disk(_)) => {
-                let Some((file, connection, reply)) = running.writing.take() else { return };
+                let Some((file, told)) = running.writing.take() else { return };
                 self.files.push(file);
                 if shared.bug != Some(Bug::GrantBeforeFsync) {
-                    shared.send(connection, Side::Listener, vec![Bytes::new(), reply]);
+                    tell(shared, told);
                 }
             }
             Happening::Opened { .. }
@@ -131,30 +140,38 @@ impl Reference {
                 _ => None,
             };
             let answer = running.registry.answer(request.call, Asker::Papo, now);
-            if let (Some((name, boot)), Ok(ReferenceReply::Claimed(ClaimAnswer::Granted(epoch)))) =
-                (claimant, &answer.reply)
-            {
-                shared.on_granted(&name, boot, *epoch);
-            }
+            let granted = match &answer.reply {
+                Ok(ReferenceReply::Claimed(ClaimAnswer::Granted(epoch))) => Some(*epoch),
+                _ => None,
+            };
+            let grant = claimant.zip(granted).map(|((name, boot), epoch)| (name, boot, epoch));
             let clock = running.clock.on_send();
-            let reply = match answer.reply {
+            let body = match answer.reply {
                 Ok(reply) => write_reference_reply(&request.style, &reply, clock, now.unix),
                 Err(refusal) => {
                     write_reply(&request.style, &Reply::Refused(refusal), clock, now.unix, Compat::default())
                 }
             };
+            let told = Told { to: connection, body, grant };
             let Some(file) = answer.store else {
-                shared.send(connection, Side::Listener, vec![Bytes::new(), reply]);
+                tell(shared, told);
                 continue;
             };
             if shared.bug == Some(Bug::GrantBeforeFsync) {
-                shared.send(connection, Side::Listener, vec![Bytes::new(), reply.clone()]);
+                tell(shared, told.clone());
             }
-            running.writing = Some((file, connection, reply));
+            running.writing = Some((file, told));
             let most = if self.slow > 0 { SLOW_MAX } else { 4 * MILLISECOND };
             let most = if shared.bug == Some(Bug::GrantBeforeFsync) { SLOW_MAX } else { most };
             let takes = 100 + shared.disk_random.within(most / 8, most);
             shared.alarm(self.node, shared.now + takes, Alarm::Disk(0));
         }
     }
+}
+
+fn tell(shared: &mut Shared, Told { to, body, grant }: Told) {
+    if let Some((name, boot, epoch)) = grant {
+        shared.on_granted(&name, boot, epoch);
+    }
+    shared.send(to, Side::Listener, vec![Bytes::new(), body]);
 }

@@ -9,6 +9,8 @@ use crate::plan::{Fault, FaultKind};
 use crate::queue::Event;
 use crate::shared::Shared;
 
+/// By how many milliseconds a liar is off.
+const LIE: i64 = 3_600_000;
 /// Commits that a volume loses at most when it is rolled back, and when its disk lied about the last.
 const ROLLED_BACK_MAX: u64 = 40;
 const SYNC_LOST_MAX: u64 = 3;
@@ -66,6 +68,7 @@ impl World {
             }
             FaultKind::ClockJump => {
                 let milliseconds = i64::try_from(fault.amount % 20_000).unwrap_or(0) - 10_000;
+                self.shared.checker.times.on_disturbed();
                 if let Some(process) = self.shared.processes.get_mut(&server) {
                     process.clock.jump(milliseconds);
                 }
@@ -83,6 +86,12 @@ impl World {
             FaultKind::ReferenceDiskSlow => {
                 ends = true;
                 self.reference.slow_down(true);
+            }
+            FaultKind::Liar => {
+                let hour = if fault.amount.is_multiple_of(2) { LIE } else { -LIE };
+                if let Some(process) = self.shared.processes.get_mut(&server) {
+                    process.clock.lie(hour);
+                }
             }
             // From the start on.
             FaultKind::ClockSkew | FaultKind::ClockDrift => {}

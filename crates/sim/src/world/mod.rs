@@ -23,7 +23,7 @@ use crate::random::Random;
 use crate::shared::{Process, Shared};
 use crate::trace::Trace;
 use crate::volume::Volume;
-use papo_replica::{Durability, ElectionOrder, ElectionSettings, LoginPolicy};
+use papo_replica::{ClockSync, Durability, ElectionOrder, ElectionSettings, LoginPolicy};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -34,6 +34,9 @@ const REST_WITHIN: Micros = 40 * SECOND;
 /// A better server takes over from a coordinator after this: soon enough to be seen, or as late as the settings have it.
 const HAND_OVER_SOON: Duration = Duration::from_secs(2);
 const HAND_OVER_LATE: Duration = Duration::from_secs(60);
+/// Servers compare their clocks this often, beside every ten messages: soon enough to be seen, or as the settings have it.
+const CLOCK_SYNC_SOON: Duration = Duration::from_secs(2);
+const CLOCK_SYNC_LATE: Duration = Duration::from_secs(30);
 /// After the last fault all servers agree on a coordinator within this: an election, and in some worlds a hand-over after it.
 const AGREED_WITHIN: Micros = 20 * SECOND;
 /// What a client still asks after the last fault, it asks within this: in a long world, and in another.
@@ -114,6 +117,8 @@ impl World {
             2 => Durability::All,
             _ => Durability::Majority,
         };
+        let every = if random.once_in(2) { CLOCK_SYNC_SOON } else { CLOCK_SYNC_LATE };
+        let clock_sync = ClockSync { every_operations: 10, every };
         let lowest_leads = random.once_in(4);
         let hand_over = if random.once_in(2) { HAND_OVER_SOON } else { HAND_OVER_LATE };
         let election = ElectionSettings {
@@ -162,7 +167,9 @@ impl World {
         let users = plan.clients;
         Self {
             servers: (0..plan.servers)
-                .map(|number| Server::new(number, plan.servers, durability, login_policy, election))
+                .map(|number| {
+                    Server::new(number, plan.servers, durability, login_policy, election, clock_sync)
+                })
                 .collect(),
             reference: Reference::new(server_names(plan.servers)),
             brokers: (0..plan.brokers).map(|number| Broker::new(number, &mut random)).collect(),
@@ -190,7 +197,9 @@ impl World {
                 coverage: BTreeMap::new(),
                 told: Vec::new(),
                 bug,
-                calendars_agree: !plan.has(FaultKind::ClockSkew) && !plan.has(FaultKind::ClockJump),
+                calendars_agree: !plan.has(FaultKind::ClockSkew)
+                    && !plan.has(FaultKind::ClockJump)
+                    && !plan.has(FaultKind::Liar),
                 lowest_leads,
                 leaving: BTreeSet::new(),
                 disk_random: Random::stream(seed, 5),
@@ -211,11 +220,27 @@ impl World {
 
     fn begin(&mut self) {
         let durability = self.durability;
+        self.shared.checker.has_liar = self.plan.has(FaultKind::Liar);
+        // A liar lies before it starts.
+        let liars: Vec<usize> = self
+            .plan
+            .active()
+            .filter(|(_, fault)| fault.kind == FaultKind::Liar)
+            .map(|(index, _)| index)
+            .collect();
+        for index in liars {
+            self.begin_fault(index);
+        }
         self.shared.trace.line(0, || format!("durability {durability:?}"));
         for node in self.shared.processes.keys().copied().collect::<Vec<_>>() {
             self.start(node);
         }
-        let active: Vec<_> = self.plan.active().map(|(index, fault)| (index, fault.at)).collect();
+        let active: Vec<_> = self
+            .plan
+            .active()
+            .filter(|(_, fault)| fault.kind != FaultKind::Liar)
+            .map(|(index, fault)| (index, fault.at))
+            .collect();
         for (index, at) in active {
             self.shared.queue.at(at, Event::FaultBegins(index));
         }
@@ -399,6 +424,7 @@ impl World {
             return;
         }
         self.healed_at = Some(self.shared.now);
+        self.shared.checker.times.on_disturbed();
         self.shared.trace.line(self.shared.now, || "all faults are over".to_owned());
         for volume in &mut self.shared.volumes {
             volume.fails_next = false;

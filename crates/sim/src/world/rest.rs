@@ -41,6 +41,7 @@ impl World {
             }
         }
         self.check_spread();
+        self.compare_clocks();
         let in_sync = self.are_equal();
         if in_sync {
             self.harm.all_in_sync();
@@ -93,6 +94,27 @@ impl World {
                     self.shared.violate(Invariant::Spreads, || late);
                 }
             }
+        }
+    }
+
+    /// Compares the clocks of those whose calendars are honest.
+    fn compare_clocks(&mut self) {
+        let shared = &self.shared;
+        let honest =
+            self.servers.iter().enumerate().filter(|(number, _)| !shared.lies(Node::server(*number)));
+        let clocks: Vec<_> = honest
+            .filter_map(|(number, server)| {
+                let now = shared.clock(Node::server(number)).monotonic;
+                Some((number, server.replica()?.clock(now)))
+            })
+            .collect();
+        let now = self.shared.now;
+        // A server that is stopped or away hears of no round.
+        if self.healed_at.is_none() {
+            self.shared.checker.times.on_disturbed();
+        }
+        if self.shared.checker.on_clocks(now, &clocks) {
+            self.shared.count("clocks_compared");
         }
     }
 

@@ -18,8 +18,9 @@ use papo_protocol::reply::Compat;
 use papo_protocol::worker_link::{FromWorker, ToWorker};
 use papo_protocol::{Boot, Identity, RequestKey, ServerName};
 use papo_replica::{
-    ClockSync, Durability, Effect, ElectionOutcome, ElectionSettings, History, Input, LoginPolicy, MemoryArchive,
-    Notice, Op, Origin, PeerLink, Replica, ReplicaSettings, RequestId, Stored, VersionVector,
+    ClockSync, Durability, Effect, ElectionOutcome, ElectionSettings, History, Input, KeptClock, LoginPolicy,
+    MemoryArchive, Moment, Notice, Op, Origin, PeerLink, Replica, ReplicaSettings, RequestId, RoundOutcome,
+    Stored,
 };
 use reference::ReferenceLink;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -86,6 +87,7 @@ struct Running {
     /// Publications that the planted bug keeps back.
     kept_back: VecDeque<(Micros, Effect)>,
     ceiling: Lamport,
+    time_ceiling: Moment,
     publisher: Publisher,
     /// Until when it waits for its peers before it goes.
     leaves_at: Option<Micros>,
@@ -122,6 +124,7 @@ pub struct Server {
     durability: Durability,
     login_policy: LoginPolicy,
     election: ElectionSettings,
+    clock_sync: ClockSync,
     last_boot: Option<Boot>,
     running: Option<Running>,
     effects: Vec<Effect>,
@@ -136,6 +139,7 @@ impl Server {
         durability: Durability,
         login_policy: LoginPolicy,
         election: ElectionSettings,
+        clock_sync: ClockSync,
     ) -> Self {
         let members = server_names(servers);
         Self {
@@ -145,6 +149,7 @@ impl Server {
             durability,
             login_policy,
             election,
+            clock_sync,
             last_boot: None,
             running: None,
             effects: Vec::new(),
@@ -199,13 +204,14 @@ impl Server {
             limits: LIMITS,
             cluster_id: "default/papo".to_owned(),
             election: self.election,
-            clock_sync: ClockSync { every_operations: 10, every: Duration::from_secs(30) },
+            clock_sync: self.clock_sync,
         };
         let Some(volume) = shared.volumes.get(self.node.number) else { return };
         let mut ops = volume.ops();
         let mut ceiling = volume.ceiling();
         let shown = volume.shown().clone();
         let epoch = volume.epoch();
+        let mut clock = volume.clock();
         match shared.bug {
             Some(Bug::IdentityForgotten) => {
                 for op in &mut ops {
@@ -214,12 +220,13 @@ impl Server {
                 }
             }
             Some(Bug::CeilingForgotten) => ceiling = Lamport::default(),
+            Some(Bug::ClockForgotten) => clock = KeptClock::default(),
             Some(_) | None => {}
         }
         if !ops.is_empty() {
             shared.count("server_started_with_history");
         }
-        let stored = Stored { lamport_floor: ceiling, epoch };
+        let stored = Stored { lamport_floor: ceiling, epoch, clock };
         let archive = MemoryArchive::default();
         archive.add(ops.into_iter().map(Arc::new));
         let opened =
@@ -240,6 +247,7 @@ impl Server {
                     unsynced: VecDeque::new(),
                     kept_back: VecDeque::new(),
                     ceiling,
+                    time_ceiling: clock.ceiling,
                     publisher: Publisher::default(),
                     leaves_at: None,
                     tick_at: None,
@@ -272,6 +280,9 @@ impl Server {
         let Some(mut running) = self.running.take() else { return };
         let now = shared.clock(self.node).monotonic;
         running.publisher.end(shared, now, how == End::PowerLost, back_after);
+        if let Some(volume) = shared.volumes.get_mut(self.node.number).filter(|_| how == End::Left) {
+            volume.settle_clock(running.replica.kept_clock());
+        }
         if let Some((_, Write { ops, beside })) = running.writing.take() {
             let reached = shared.disk_random.once_in(2);
             let tear = shared.bug == Some(Bug::TornBatchKept) && ops.len() > 1;
@@ -493,6 +504,7 @@ impl Server {
     fn execute(&mut self, shared: &mut Shared) {
         let (Some(running), Some(boot)) = (&mut self.running, self.last_boot) else { return };
         running.cover(shared, self.node);
+        running.look_at_times(shared, self.node, boot, &self.effects);
         let mut calls = Vec::new();
         for effect in self.effects.drain(..) {
             match effect {
@@ -596,7 +608,20 @@ fn on_notice(shared: &mut Shared, node: Node, boot: Boot, notice: &Notice) {
             shared.count("hand_over_failed");
             shared.checker.epochs.on_handing_over(now);
         }
-        _ => {}
+        Notice::RoundHeld(report) => {
+            let with_all = report.adjustments.len() == shared.volumes.len();
+            shared.checker.times.on_round(now, boot, with_all);
+            shared.count(match report.outcome {
+                RoundOutcome::Adjusted => "rounds_adjusted",
+                RoundOutcome::Withheld => "rounds_withheld",
+                RoundOutcome::Disagreed => "rounds_disagreed",
+                RoundOutcome::Abandoned => "rounds_abandoned",
+            });
+        }
+        Notice::CoordinatorSuspected { .. }
+        | Notice::NobodyAnswered
+        | Notice::Leads { .. }
+        | Notice::Follows { .. } => {}
     }
 }
 
