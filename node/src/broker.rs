@@ -5,6 +5,7 @@
 
 use crate::drain::{Activity, Drain, DrainSettings, Stage};
 use crate::http::{self, SurfaceOwner};
+use crate::logging::{self, Happening};
 use crate::metrics::{BrokerMetrics, METRICS_INTERVAL};
 use crate::readiness::Readiness;
 use crate::role::{self, Alarm, Context, now};
@@ -51,7 +52,7 @@ pub async fn run(context: Context, options: BrokerOptions) -> anyhow::Result<()>
     let (mut workers, worker_handle) = Endpoint::new(worker_settings);
     role::listen(&client_handle, &options.listen, "clients (ROUTER)").await?;
     role::listen(&worker_handle, &options.worker_listen, "workers (DEALER)").await?;
-    tracing::info!(clients = ?options.listen, workers = ?options.worker_listen, "broker listens");
+    logging::tell(&Happening::BrokerListens { clients: &options.listen, workers: &options.worker_listen });
 
     let mut dispatch = Dispatch::new(options.dispatch, context.boot);
     let mut effects = Vec::new();

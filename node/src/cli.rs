@@ -1,7 +1,7 @@
 //! The command line. Flags win over the environment, which wins over the settings file, which wins over defaults.
 
 use clap::{Args, Parser, Subcommand};
-use papo_settings::{Address, Environment, ListenAddress, NodeSettings, Peer};
+use papo_settings::{Address, Environment, ListenAddress, LogStyle, LoggingSpec, NodeSettings, Peer};
 use std::path::PathBuf;
 
 /// A replicated chat service that any ZeroMQ client can talk to.
@@ -62,9 +62,32 @@ pub struct CommonArgs {
     /// HTTP address for /metrics, /livez, /readyz [default: *:8080]
     #[arg(long, value_name = "ADDRESS")]
     pub http: Option<ListenAddress>,
+    /// Wording of log lines: papo's own, or beside it what the texts of the exercise quote [default: from the settings, plain]
+    #[arg(long, value_name = "STYLE")]
+    pub log_style: Option<LogStyleArg>,
     /// Stop when standard input closes, as a child of another process
     #[arg(long)]
     pub exit_on_stdin_close: bool,
+}
+
+/// `logging.style`, as a flag says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogStyleArg {
+    /// A fixed message with fields
+    Plain,
+    /// The literal lines of the exercise's texts beside that
+    Seeds,
+}
+
+impl LogStyleArg {
+    /// A flag wins over the settings.
+    pub fn overrides(flag: Option<Self>, logging: &mut LoggingSpec) {
+        match flag {
+            Some(Self::Plain) => logging.style = LogStyle::Plain,
+            Some(Self::Seeds) => logging.style = LogStyle::Seeds,
+            None => {}
+        }
+    }
 }
 
 /// `papo server`.
@@ -167,12 +190,17 @@ pub fn settings_file(common: &CommonArgs, environment: &Environment) -> Option<P
 /// When the file cannot be read or says something wrong.
 pub fn settings(common: &CommonArgs, environment: &Environment) -> anyhow::Result<NodeSettings> {
     use anyhow::Context;
-    let Some(path) = settings_file(common, environment) else {
-        return Ok(NodeSettings::of(&papo_settings::ChatCluster::with_defaults("papo")));
+    let mut settings = match settings_file(common, environment) {
+        None => NodeSettings::of(&papo_settings::ChatCluster::with_defaults("papo")),
+        Some(path) => {
+            let text = std::fs::read_to_string(&path).with_context(|| {
+                format!("cannot read the settings {}: name them with --settings", path.display())
+            })?;
+            NodeSettings::read(&text).with_context(|| format!("the settings {}", path.display()))?
+        }
     };
-    let text = std::fs::read_to_string(&path)
-        .with_context(|| format!("cannot read the settings {}: name them with --settings", path.display()))?;
-    NodeSettings::read(&text).with_context(|| format!("the settings {}", path.display()))
+    LogStyleArg::overrides(common.log_style, &mut settings.spec.logging);
+    Ok(settings)
 }
 
 /// How many servers the settings name; none when no settings were given, since the defaults know nothing of what really runs.

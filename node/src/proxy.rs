@@ -5,6 +5,7 @@
 
 use crate::drain::{Activity, Drain, DrainSettings, Stage};
 use crate::http::{self, SurfaceOwner};
+use crate::logging::{self, Happening};
 use crate::metrics::{METRICS_INTERVAL, ProxyMetrics};
 use crate::readiness::Readiness;
 use crate::role::{self, Context, now};
@@ -60,7 +61,10 @@ pub async fn run(context: Context, options: ProxyOptions) -> anyhow::Result<()> 
     let (mut publishers, publisher_handle) = Endpoint::new(publisher_settings);
     role::listen(&publisher_handle, &options.xsub_listen, "publishers (XSUB)").await?;
     role::listen(&subscriber_handle, &options.listen, "subscribers (XPUB)").await?;
-    tracing::info!(publishers = ?options.xsub_listen, subscribers = ?options.listen, "proxy listens");
+    logging::tell(&Happening::ProxyListens {
+        publishers: &options.xsub_listen,
+        subscribers: &options.listen,
+    });
 
     let mut routing = Routing::new(options.routing);
     let mut known = Publishers { context: &context, handle: publisher_handle.clone(), known: HashMap::new() };

@@ -18,11 +18,11 @@ FILL_SECONDS = 10
 
 
 class Apart(Cluster):
-    """Two brokers, two proxies, ref, and as many servers as asked for."""
+    """Two brokers, two proxies, ref, and as many servers as asked for; `spec` is the rest of the manifest's."""
 
-    def __init__(self, papo: str, folder: Path, servers: int, durability: str):
+    def __init__(self, papo: str, folder: Path, servers: int, durability: str, spec: str = ""):
         super().__init__(papo, folder)
-        self.durability = durability
+        self.durability, self.spec = durability, spec
         self.servers = [f"server-{number}" for number in range(1, servers + 1)]
         self.brokers, self.proxies = ["broker-1", "broker-2"], ["proxy-1", "proxy-2"]
         self.names = [*self.brokers, *self.proxies, "ref", *self.servers]
@@ -44,7 +44,7 @@ class Apart(Cluster):
             self.volume(name).mkdir()
             do("mount", "-t", "tmpfs", "-o", f"size={VOLUME_BYTES}", "tmpfs", str(self.volume(name)))
         members = ", ".join(self.servers)
-        spec = f"{{replicas: {len(self.servers)}, durability: {self.durability}}}"
+        spec = f"{{replicas: {len(self.servers)}, durability: {self.durability}{self.spec and ', '}{self.spec}}}"
         self.settings.write_text(f"clusterId: tests/chaos\nmembers: [{members}]\nspec: {spec}\n")
         self.token.write_text(secrets.token_hex(32))
         for name in self.names:

@@ -65,10 +65,10 @@ pub(crate) const JITTER_OF_BOOT: Duration = Duration::from_millis(50);
 pub(crate) const ANSWER_WAIT: Duration = Duration::from_millis(500);
 /// How long one that was answered waits for a coordinator, or for the next answer (design, "Coordination").
 pub(crate) const LEAD_WAIT: Duration = Duration::from_secs(2);
-/// A claim that is not granted is made again after this. A holder that died counts for 2 s.
-pub(crate) const CLAIM_AGAIN: Duration = Duration::from_secs(1);
-/// Claims in one election: the first, one for which the claimant knew too low an epoch, and three more.
-pub(crate) const CLAIMS_MAX: u32 = 5;
+/// A claim that is not granted is made again after this: a dead holder counts for two seconds, and nobody leads any longer than that.
+pub(crate) const CLAIM_AGAIN: Duration = Duration::from_millis(500);
+/// Claims in one election: for three seconds, and one for which the claimant knew too low an epoch.
+pub(crate) const CLAIMS_MAX: u32 = 8;
 /// An epoch that is granted is on the disk within this, or the claimant gives up: somebody else may have it then.
 pub(crate) const ADOPT_WAIT: Duration = Duration::from_secs(3);
 /// After an election that came to nothing the next one is held so much later: at most two a minute while nothing changes.

@@ -8,7 +8,7 @@ mod rounds;
 #[cfg(test)]
 mod tests;
 
-use crate::cli::first;
+use crate::cli::{LogStyleArg, first};
 use crate::client::{Client, LiveStream, Seen, SharedClock};
 use anyhow::Context as _;
 use papo_protocol::UserName;
@@ -43,6 +43,9 @@ pub struct BotOptions {
     /// Stop after so many messages [default: never]
     #[arg(long, value_name = "N")]
     pub messages: Option<u64>,
+    /// Wording of log lines: papo's own, or beside it what the texts of the exercise quote [default: from the settings, plain]
+    #[arg(long, value_name = "STYLE")]
+    pub log_style: Option<LogStyleArg>,
     /// Stop when standard input closes, as a child of another process
     #[arg(long)]
     pub exit_on_stdin_close: bool,
@@ -79,7 +82,8 @@ struct Plan {
 /// # Errors
 /// When the settings cannot be read or the name is none. Failures of the network are none: they are tried again.
 pub async fn run(options: BotOptions) -> anyhow::Result<ExitCode> {
-    let settings = settings(&options)?;
+    let mut settings = settings(&options)?;
+    LogStyleArg::overrides(options.log_style, &mut settings.spec.logging);
     crate::logging::start(&settings.spec.logging);
     let name = options.user.as_deref().map(UserName::new).transpose().context("--user")?;
     let mut spec = settings.spec.bots;

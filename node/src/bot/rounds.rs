@@ -2,6 +2,7 @@
 
 use super::Plan;
 use crate::client::{Client, LiveStream, Publication, RequestError, SharedClock};
+use crate::logging::{self, Happening};
 use papo_protocol::UserName;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -39,7 +40,7 @@ impl Bot {
         while let Err(error) = self.enter().await {
             self.pause_after(&error, &mut retry).await;
         }
-        tracing::info!(clock = self.clock.now().get(), "{}", started(&self.user));
+        logging::tell(&Happening::BotStarted { user: &self.user, clock: self.clock.now() });
         self.live.follow(self.user.as_str());
         let (user, clock) = (self.user.clone(), self.clock.clone());
         let rounds = async {
@@ -57,7 +58,13 @@ impl Bot {
         };
         let listen = async {
             while let Some(Publication { topic, message }) = messages.recv().await {
-                tracing::info!(clock = clock.now().get(), "{}", received(&user, &topic, &message.message));
+                let text = &message.message;
+                logging::tell(&Happening::BotReceived {
+                    user: &user,
+                    topic: &topic,
+                    text,
+                    clock: clock.now(),
+                });
             }
             // Without live messages it goes on writing.
             std::future::pending::<()>().await;
@@ -184,14 +191,4 @@ fn pick(names: &[String]) -> Option<&String> {
 /// What a bot writes (row J02).
 pub(super) fn text(number: u64, user: &UserName) -> String {
     format!("auto-msg {number} de {user}")
-}
-
-/// The literal line of row J02 for the start.
-pub(super) fn started(user: &UserName) -> String {
-    format!("[BOT] {user} iniciado e enviando mensagens automáticas...")
-}
-
-/// The literal line of row J02 for a message that arrived.
-pub(super) fn received(user: &UserName, topic: &str, text: &str) -> String {
-    format!("[{user}] <- (#{topic}) {text}")
 }

@@ -1,4 +1,3 @@
-use super::rounds::{received, started, text};
 use super::*;
 use crate::client::test_server::{Dialect, TestServer};
 use std::collections::BTreeSet;
@@ -33,14 +32,4 @@ async fn a_bot_goes_on_after_its_server_was_away() {
     server.world().cuts = 3;
     chat(vec![server.broker.clone()], vec![server.proxy.clone()], plan(3)).await;
     assert_eq!(server.world().messages.len(), 3);
-}
-
-#[test]
-fn j02_log_lines_are_literal() {
-    let user = UserName::new("user4821").unwrap();
-    assert_eq!(started(&user), "[BOT] user4821 iniciado e enviando mensagens automáticas...");
-    assert_eq!(
-        received(&user, "general", &text(3, &user)),
-        "[user4821] <- (#general) auto-msg 3 de user4821"
-    );
 }

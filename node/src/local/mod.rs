@@ -11,6 +11,7 @@ mod supervise;
 mod table;
 
 use crate::chat;
+use crate::cli::LogStyleArg;
 use anyhow::Context as _;
 use papo_protocol::time::TimestampStyle;
 use papo_settings::{ChatCluster, Environment};
@@ -50,6 +51,9 @@ pub struct LocalOptions {
     /// Give each role its own 127.0.0.x, with the ports of the exercise (Linux)
     #[arg(long)]
     pub per_address: bool,
+    /// Wording of log lines: papo's own, or beside it what the texts of the exercise quote [default: from the manifest, plain]
+    #[arg(long, value_name = "STYLE")]
+    pub log_style: Option<LogStyleArg>,
     /// Open a chat when all is ready; its end stops all
     #[arg(long)]
     pub chat: bool,
@@ -81,7 +85,9 @@ impl LocalOptions {
 pub async fn run(options: LocalOptions) -> anyhow::Result<ExitCode> {
     let begun = Instant::now();
     let folder = Folder(options.data.clone().unwrap_or_else(|| PathBuf::from(DATA_DEFAULT)));
-    let prepared = prepare::read_cluster(&options.file).and_then(|cluster| {
+    let prepared = prepare::read_cluster(&options.file).and_then(|mut cluster| {
+        // The roles read it in the settings.
+        LogStyleArg::overrides(options.log_style, &mut cluster.spec.logging);
         let plan = plan::plan(&cluster, &folder, options.per_address);
         let prepared = prepare::prepare(&cluster, &plan, &folder)?;
         Ok((cluster, plan, prepared))

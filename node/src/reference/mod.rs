@@ -7,6 +7,7 @@ mod file;
 
 use crate::envelope::split_envelope;
 use crate::http::{self, SurfaceOwner};
+use crate::logging::{self, Happening};
 use crate::membership;
 use crate::metrics::{METRICS_INTERVAL, ReferenceMetrics};
 use crate::role::{self, Context, now};
@@ -69,7 +70,7 @@ pub async fn run(context: Context, options: ReferenceOptions) -> anyhow::Result<
     let (mut servers, handle) =
         Endpoint::new(context.plain_endpoint(SocketType::Rep, role::request_receives(REQUEST_LIMITS.bytes)));
     role::listen(&handle, &options.listen, "servers (REP)").await?;
-    tracing::info!(listen = ?options.listen, epoch = %registry.epoch(), "reference service started");
+    logging::tell(&Happening::ReferenceListens { servers: &options.listen });
     owner.set_ready(true);
     let mut service = Service {
         registry,

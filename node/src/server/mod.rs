@@ -3,6 +3,7 @@
 //! A write: client or broker link -> [`Replica`] -> storage thread (fsync) -> [`Replica`] -> PUB links, then the reply. One task
 //! owns everything; it moves bytes, time and outcomes, and must not know what an operation means.
 
+mod chronicle;
 mod members;
 mod notices;
 mod peers;
@@ -17,7 +18,9 @@ use crate::role::{self, Context, now};
 use crate::storage::{Along, Ceilings, Opened, Outcome, Storage};
 use crate::targets;
 use anyhow::Context as _;
+use chronicle::Chronicle;
 pub use members::PeerSource;
+use notices::Notices;
 use papo_protocol::ServerName;
 use papo_replica::{Effect, Input, Moment, Replica, ReplicaSettings, Restoring};
 use papo_settings::Address;
@@ -26,6 +29,7 @@ use peers::Peers;
 use publisher::Publisher;
 use reference_link::ReferenceLink;
 use requests::Requests;
+use std::mem;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -106,9 +110,13 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
     tracing::info!(server = %name, listen = ?options.listen, peers = ?options.peer_listen, "server listens");
 
     let mut effects = Vec::new();
+    let mut notices = Notices::new(name.clone());
+    let mut chronicle = Chronicle::new(name.clone());
     let mut second = tokio::time::interval(METRICS_INTERVAL);
     let mut beat = tokio::time::interval(papo_exchange::constants::WORKER_BEAT_INTERVAL);
     let mut drain_until = None;
+    // What is shown to others is not what it was.
+    let mut is_news = true;
     loop {
         let due = role::until(replica.next_tick());
         if due.is_zero() {
@@ -119,8 +127,14 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
         let wait = if has_room { due } else { due.min(ROOM_POLL) };
         let input = tokio::select! {
             outcome = outcomes.recv() => match outcome {
-                Some(Outcome::Stored(batch)) => Some(Input::Stored { batch }),
-                Some(Outcome::Full(batch)) => Some(Input::StorageFull { batch }),
+                Some(Outcome::Stored(batch)) => {
+                    chronicle.on_stored(batch, &replica);
+                    Some(Input::Stored { batch })
+                }
+                Some(Outcome::Full(batch)) => {
+                    chronicle.on_refused(batch);
+                    Some(Input::StorageFull { batch })
+                }
                 None => anyhow::bail!("the storage thread is gone: nothing can be acknowledged any more"),
             },
             Some(event) = direct.next() => {
@@ -155,8 +169,7 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
             _ = beat.tick() => { requests.beat(); None }
             _ = second.tick() => {
                 reference.on_second(now(), replica.lamport());
-                metrics.update(&replica, requests.in_flight());
-                owner.set_status(status(&name, &context, &replica, &reference, &peers, &requests, &publisher));
+                is_news = true;
                 None
             }
             () = context.stop.cancelled(), if drain_until.is_none() => {
@@ -174,6 +187,7 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
         for effect in effects.drain(..) {
             match effect {
                 Effect::Store { batch, ops, shown, epoch } => {
+                    chronicle.on_store(batch, &ops, &replica);
                     storage.store(batch, ops, Along { shown, epoch })
                 }
                 Effect::Publish { topic, body, meta } => {
@@ -189,15 +203,21 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
                 Effect::ToPeer { link, bytes } => peers.send(link, bytes),
                 Effect::AskReference(call) => reference.ask(call, now(), replica.lamport()),
                 Effect::Notice(notice) => {
+                    is_news = true;
                     metrics.notice(&notice);
-                    notices::log(&notice);
+                    notices.tell(&notice);
                 }
             }
         }
+        chronicle.on_turn(&replica);
         // Publications first: whoever has a reply may rely on it that the others hear of it, also when this server dies now.
         publisher.flush();
         requests.flush();
         peers.flush();
+        if mem::take(&mut is_news) {
+            metrics.update(&replica, requests.in_flight());
+            owner.set_status(status(&name, &context, &replica, &reference, &peers, &requests, &publisher));
+        }
         // Of those it was told of, one each: what comes in can be answered, and what is answered is heard. Were it to wait for all,
         // one dead broker would stop a rolling update of the servers.
         let connected = (requests.brokers() > 0 || options.brokers.is_empty())

@@ -1,62 +1,26 @@
-//! What the mind says it did, as log lines.
+//! What the mind says it did, on its way to the log.
 
+use crate::logging::{self, Happening};
 use papo_protocol::ServerName;
-use papo_replica::{Notice, RoundOutcome, RoundReport};
+use papo_replica::Notice;
 
-/// Logs one.
-pub fn log(notice: &Notice) {
-    match notice {
-        Notice::CoordinatorSuspected { coordinator, epoch } => {
-            tracing::warn!(%coordinator, %epoch, "the coordinator is not heard any more");
-        }
-        Notice::ElectionBegun { asked } => {
-            let asked = asked.iter().map(ServerName::as_str).collect::<Vec<_>>().join(" ");
-            tracing::info!(asked, "election begun");
-        }
-        Notice::ElectionTakenOver { by } => tracing::info!(%by, "a better server takes the election over"),
-        Notice::NobodyAnswered => tracing::info!("nobody better answered: claiming an epoch"),
-        Notice::ClaimRefused { epoch, holder, why } => {
-            let holder = holder.as_ref().map(ServerName::as_str);
-            tracing::info!(%epoch, holder, why = why.as_str(), "no epoch granted");
-        }
-        Notice::ElectionEnded { outcome, took } => {
-            tracing::info!(outcome = outcome.as_str(), ?took, "election ended");
-        }
-        Notice::Leads { epoch } => tracing::info!(%epoch, "this server is the coordinator"),
-        Notice::Follows { coordinator, epoch } => tracing::info!(%coordinator, %epoch, "coordinator heard"),
-        Notice::Deposed { own, by } => {
-            tracing::info!(epoch = %own, %by, "this server is the coordinator no longer");
-        }
-        Notice::HandsOver { to } => {
-            let to = to.as_ref().map(ServerName::as_str);
-            tracing::info!(to, "handing over the coordination");
-        }
-        Notice::HandOverFailed { to } => tracing::warn!(%to, "the coordination was not taken over"),
-        Notice::RoundHeld(round) => log_round(round),
-    }
+/// Tells notices, and knows what was told.
+pub struct Notices {
+    server: ServerName,
+    knew_a_coordinator: bool,
 }
 
-fn log_round(round: &RoundReport) {
-    let outcome = round.outcome.as_str();
-    let readings = listed(round.readings.iter().map(|(name, calendar)| (name, calendar.micros())));
-    let adjustments = listed(round.adjustments.iter().map(|(name, by)| (name, by.micros())));
-    match round.outcome {
-        RoundOutcome::Adjusted => tracing::debug!(adjustments, "the servers agree on the time"),
-        RoundOutcome::Withheld => tracing::warn!(
-            outcome,
-            readings,
-            adjustments,
-            "a server's time is far off, and too few servers answered to tell whose is wrong: it was left as it is"
-        ),
-        RoundOutcome::Disagreed | RoundOutcome::Abandoned => tracing::warn!(
-            outcome,
-            readings,
-            "most of the servers' calendars agree on nothing: the times were left as they are"
-        ),
+impl Notices {
+    /// Of this server.
+    pub fn new(server: ServerName) -> Self {
+        Self { server, knew_a_coordinator: false }
     }
-}
 
-/// `server-1=5 server-2=-5`, in microseconds.
-fn listed<'a>(values: impl Iterator<Item = (&'a ServerName, i64)>) -> String {
-    values.map(|(name, micros)| format!("{name}={micros}")).collect::<Vec<_>>().join(" ")
+    /// Logs one.
+    pub fn tell(&mut self, notice: &Notice) {
+        let names_one = matches!(notice, Notice::Leads { .. } | Notice::Follows { .. });
+        let first_coordinator = names_one && !self.knew_a_coordinator;
+        self.knew_a_coordinator |= names_one;
+        logging::tell(&Happening::Noticed { server: &self.server, notice, first_coordinator });
+    }
 }

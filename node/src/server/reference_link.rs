@@ -3,6 +3,7 @@
 //! One question at a time, as REQ has it; the rest wait. The answer to a question is what comes next on the same connection. When
 //! none comes in time the connection is closed and made again, so that a late answer is never taken for another question's.
 
+use crate::logging::{self, Happening};
 use crate::role::Context;
 use crate::targets;
 use bytes::Bytes;
@@ -105,7 +106,7 @@ impl ReferenceLink {
         match &answer {
             None => tracing::warn!(asked = call.service(), "refused by the reference service"),
             Some(ReferenceAnswer::Rank(rank)) if self.rank != Some(*rank) => {
-                tracing::info!(server = %self.registration.name, rank, "rank given");
+                logging::tell(&Happening::RankGiven { server: &self.registration.name, rank: *rank });
                 self.rank = Some(*rank);
             }
             Some(_) => {}

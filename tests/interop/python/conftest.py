@@ -68,12 +68,12 @@ class Cluster:
         self.data = folder / "data"
         self.process: subprocess.Popen | None = None
 
-    def start(self) -> None:
+    def start(self, manifest: Path = MANIFEST, *options: str) -> None:
         self.output = self.folder / "local.out"
         with self.output.open("ab") as output:
             already = output.tell()
             self.process = subprocess.Popen(
-                [PAPO, "local", "-f", MANIFEST, "--data", self.data],
+                [PAPO, "local", "-f", manifest, "--data", self.data, *options],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -1,0 +1,125 @@
+"""`--log-style seeds`: what the texts of the exercise grep for is in the logs (rows E05, E09, F07, G07, H15, J02, K), and without it is not."""
+
+import os
+import re
+import signal
+import subprocess
+
+import pytest
+
+from clients import Client, rep_of
+from conftest import PAPO, SERVERS, Cluster, wait_until
+
+MANIFEST = """\
+apiVersion: papo.dev/v1alpha1
+kind: ChatCluster
+metadata: {name: seeds}
+spec: {replicas: 3, bots: {replicas: 1, channels: [general]}}
+"""
+
+
+class Seeds(Cluster):
+    def start(self) -> None:
+        manifest = self.folder / "cluster.yaml"
+        manifest.write_text(MANIFEST)
+        super().start(manifest, "--log-style", "seeds")
+
+    def log(self, name: str) -> str:
+        return (self.data / "logs" / f"{name}.log").read_text()
+
+    def says(self, name: str, line: str) -> re.Match:
+        """Once it does; `line` is a pattern."""
+        return wait_until(f"{name} logs `{line}`", lambda: re.search(line, self.log(name)), 60)
+
+
+@pytest.fixture(scope="module")
+def seeds(tmp_path_factory):
+    cluster = Seeds(tmp_path_factory.mktemp("seeds"))
+    cluster.start()
+    yield cluster
+    cluster.stop()
+
+
+def test_k_f07_starts_are_told(seeds):
+    address = r"tcp://127\.0\.0\.1"
+    seeds.says("broker-1", rf"\[broker\] ROUTER on {address}:5555 \| DEALER on {address}:5556")
+    seeds.says("proxy-1", rf"\[proxy-go\] XSUB on {address}:5557 \| XPUB on {address}:5558")
+    seeds.says("ref", rf"\[ref\] servidor de referência iniciado em {address}:6000")
+    for number in SERVERS:
+        seeds.says(f"server-{number}", rf"\[server-{number}\] rank obtido: {number}")
+        seeds.says(f"server-{number}", rf"\[server-{number}\] coordenador inicial: server-")
+
+
+def test_h15_e05_l05_a_login_and_its_replication_are_told(seeds):
+    client = Client(rep_of(1))
+    client.must("login", user="teste_replicacao")
+    client.must("login", user="teste_replicacao")
+    seeds.says("server-1", r"✅ Novo usuário cadastrado: teste_replicacao \(clock: \d+\)")
+    seeds.says("server-1", r"🔄 Replicando login para 2 servidores\.\.\.")
+    for number in (2, 3):
+        seeds.says("server-1", rf"   ✅ Replicado para server-{number}")
+        seeds.says(f"server-{number}", r"🔄 Login replicado: teste_replicacao")
+    assert len(re.findall("Novo usuário cadastrado: teste_replicacao", seeds.log("server-1"))) == 1
+
+
+def test_e09_l03_ten_operations_make_a_berkeley_round(seeds):
+    client = Client()
+    client.must("login", user="berkeley")
+    client.must("channel", channel="clocks")
+    for number in range(10):
+        client.must("publish", user="berkeley", channel="clocks", message=str(number))
+
+    def coordinator():
+        return next((f"server-{number}" for number in SERVERS if "concluída" in seeds.log(f"server-{number}") and "Berkeley" in seeds.log(f"server-{number}")), None)
+
+    leader = wait_until("somebody holds a round", coordinator, 60)
+    for line in (
+        "🎯 Iniciando sincronização Berkeley como COORDENADOR",
+        r"📊 Coletando timestamps de 3 servidores\.\.\.",
+        r"   📥 server-\d: \d+",
+        r"📊 Tempo médio calculado: \d+",
+        r"   📤 Enviado ajuste de [+-][\d.]+s para server-\d",
+        "✅ Sincronização Berkeley concluída",
+    ):
+        seeds.says(leader, line)
+
+
+def test_j02_a_bot_is_told(seeds):
+    seeds.says("bot-1", r"\[BOT\] user\d+ iniciado e enviando mensagens automáticas\.\.\.")
+    seeds.says("bot-1", r"\[(user\d+)\] <- \(#general\) auto-msg \d+ de \1")
+
+
+def test_g07_l04_an_election_and_h15_a_synchronisation_are_told(seeds):
+    """Last, since it stops a server for a while."""
+    leader = seeds.says("server-1", r"coordenador inicial: (server-\d)")[1]
+    number = int(leader[-1])
+    heir = "server-2" if leader == "server-3" else "server-3"
+    first = seeds.server(number)
+    os.kill(first, signal.SIGSTOP)
+    try:
+        seeds.says(heir, rf"⚠️ Coordenador {leader} não respondeu - iniciando eleição")
+        seeds.says(heir, r"🗳️ Iniciando eleição Bully\.\.\.")
+        seeds.says(heir, r"👑 Ninguém respondeu\. Me tornando coordenador!")
+        seeds.says(heir, rf"\[{heir}\] novo coordenador eleito: {heir}")
+        seeds.says(heir, r"📢 Anúncio de coordenador publicado no tópico 'servers'")
+        seeds.says("server-1", rf"\[server-1\] recebeu aviso de novo coordenador: {heir}")
+    finally:
+        os.kill(first, signal.SIGKILL)
+    seeds.says(leader, r"🔄 Solicitando sincronização completa de server-\d\.\.\.")
+    seeds.says(leader, r"✅ Sincronização recebida: \d+ logins, \d+ canais, \d+ msgs canal, \d+ msgs diretas")
+    seeds.says(leader, "🔄 Merge de dados locais com dados sincronizados")
+    seeds.says(leader, "✅ Sincronização completa concluída")
+
+
+def test_a_flag_wins_over_the_settings_and_plain_is_papos_own(tmp_path):
+    for number, (style, flag, expected) in enumerate([("seeds", [], True), ("seeds", ["--log-style", "plain"], False), ("plain", ["--log-style", "seeds"], True)]):
+        settings = tmp_path / f"settings-{number}.yaml"
+        settings.write_text(f"clusterId: a/b\nmembers: [server-1]\nspec: {{replicas: 1, logging: {{style: {style}}}}}\n")
+        at = ["--settings", settings, "--data", tmp_path / f"ref-{number}", "--listen", "127.0.0.1:6059", "--http", "127.0.0.1:8059"]
+        ref = subprocess.Popen([PAPO, "ref", *at, *flag, "--exit-on-stdin-close"], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        first = [ref.stderr.readline()]
+        while "reference service started" not in first[-1]:
+            first.append(ref.stderr.readline())
+            assert first[-1], first
+        _, rest = ref.communicate(timeout=20)
+        assert ("servidor de referência" in rest) == expected, rest
