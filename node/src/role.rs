@@ -196,7 +196,7 @@ pub fn publication_receives(request_bytes: usize) -> usize {
     request_bytes.saturating_mul(3).saturating_add(ENVELOPE_BYTES)
 }
 
-/// For links between servers, and for those that carry publications: dead after a silence well within what is kept for them.
+/// For links that carry publications: dead after a silence well within what is kept for them.
 pub fn notice_death_soon(limits: &mut Limits) {
     limits.heartbeat_interval = PUB_LINK_BEAT_INTERVAL;
     limits.heartbeat_timeout = PUB_LINK_DEAD_AFTER;

@@ -56,8 +56,9 @@ pub const ROUTING_CALLED_EVERY: Duration = Duration::from_secs(2);
 /// A publication's identity is remembered so long (design section 4, "Proxy"), in time that the proxy has lived: one that stood
 /// still finds repetitions among what waits for it.
 pub const IDENTITY_WINDOW: Duration = Duration::from_secs(60);
-/// How often the two ends of a PUB link beat (design section 4, "Publishing").
-pub const PUB_LINK_BEAT_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a PUB link is silent before one of its ends beats: twice in the time after which it is dead (design section 4,
+/// "Publishing", has a second; three beats tell no more than two, where nothing is lost but with the whole link).
+pub const PUB_LINK_BEAT_INTERVAL: Duration = Duration::from_millis(1400);
 /// A PUB link not heard for so long is dead (design section 4, "Publishing").
 pub const PUB_LINK_DEAD_AFTER: Duration = Duration::from_secs(3);
 /// What a server published in so long it publishes again on a link that comes back (design section 4, "Publishing").

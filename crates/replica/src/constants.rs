@@ -4,6 +4,8 @@ use std::time::Duration;
 
 /// A pull goes to every peer this often (design, "History": anti-entropy every second).
 pub(crate) const PULL_INTERVAL: Duration = Duration::from_secs(1);
+/// A peer that had the same so lately is not asked, unless something changed here: so an idle cluster says half as much.
+pub(crate) const CHECK_WHEN_EQUAL: Duration = Duration::from_millis(1900);
 /// A server is in sync if it had all that a majority had so lately: a few of the exchanges that come every second.
 pub(crate) const IN_SYNC_WITHIN: Duration = Duration::from_secs(5);
 /// A pull without an answer is asked again after this: the answer was lost in a full queue, or the peer is stuck.
@@ -134,6 +136,10 @@ const _: () = assert!(2 * (CURSOR_BYTES_MAX / 3 * 4) < PAGE_RESERVE_BYTES);
 const _: () = assert!(ROUND_TIME_MAX.as_millis() < ROUND_INTERVAL_MIN.as_millis());
 const _: () = assert!(PROBE_TIME_MAX.as_millis() * (PROBES_A_ROUND as u128) < ROUND_TIME_MAX.as_millis());
 const _: () = assert!(OPS_BYTES_MAX + REQUEST_BYTES_MAX < PEER_MESSAGE_BYTES_MAX);
+const _: () = assert!(
+    PULL_INTERVAL.as_millis() < CHECK_WHEN_EQUAL.as_millis()
+        && CHECK_WHEN_EQUAL.as_millis() < 2 * PULL_INTERVAL.as_millis()
+);
 const _: () = assert!(ABSENCE_WAIT.as_millis() < PULL_INTERVAL.as_millis());
 const _: () = assert!(REQUEST_BYTES_MAX < BATCH_BYTES_MAX);
 const _: () = assert!(REQUEST_BYTES_MAX <= WAITING_BYTES_MAX);

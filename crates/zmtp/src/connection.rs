@@ -7,7 +7,7 @@ use crate::{
     codec,
     event::{DownCause, Event, LinkId, PeerInfo},
     handshake::{Handshake, Ready, Step},
-    heartbeat::{Beat, Heartbeat},
+    heartbeat::{Beat, End, Heartbeat},
     limits::{self, CLOSE_FLUSH, READ_BYTES_MIN},
     outlet::{Outlook, Wish},
     reader::{Pause, Reader},
@@ -59,7 +59,8 @@ pub(crate) async fn run(
     };
     shared.tell(Event::Up { peer: id, info }).await;
     let reader = Reader::new(shared, id, Arc::clone(&peer), buffer);
-    let cause = match talk(shared, reader, &mut read_half, &peer).await {
+    let end = if link.is_some() { End::Dialled } else { End::Accepted };
+    let cause = match talk(shared, end, reader, &mut read_half, &peer).await {
         Talked::Over(cause) => {
             drop(peer.outlet.end());
             cause
@@ -116,7 +117,13 @@ enum Talked {
 }
 
 /// Reads, writes and beats until the link ends.
-async fn talk(shared: &Shared, mut reader: Reader<'_>, half: &mut OwnedReadHalf, peer: &Peer) -> Talked {
+async fn talk(
+    shared: &Shared,
+    end: End,
+    mut reader: Reader<'_>,
+    half: &mut OwnedReadHalf,
+    peer: &Peer,
+) -> Talked {
     let limits = &shared.settings.limits;
     let mut heart = None;
     // Only looked at, and first set, when there is a heart.
@@ -127,7 +134,7 @@ async fn talk(shared: &Shared, mut reader: Reader<'_>, half: &mut OwnedReadHalf,
             Err(cause) => return Poll::Ready(Talked::Over(cause)),
         };
         if heart.is_none() && reader.knows_ping() {
-            heart = Heartbeat::new(limits, Instant::now());
+            heart = Heartbeat::new(limits, end, Instant::now());
         }
         if let Some(heart) = &mut heart {
             if pause != (Pause::Quiet { heard: false }) {

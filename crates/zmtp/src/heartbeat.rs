@@ -22,6 +22,13 @@ pub(crate) struct Heartbeat {
     next_ping: Instant,
 }
 
+/// Which end of the link this is. Silence begins for both at once: the one that accepted the link lets the other break it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    Dialled,
+    Accepted,
+}
+
 /// What is due.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Beat {
@@ -35,8 +42,12 @@ pub(crate) enum Beat {
 
 impl Heartbeat {
     /// `None` when heartbeats are off.
-    pub(crate) fn new(limits: &Limits, now: Instant) -> Option<Self> {
-        let (interval, timeout) = (limits.heartbeat_interval, limits.heartbeat_timeout);
+    pub(crate) fn new(limits: &Limits, end: End, now: Instant) -> Option<Self> {
+        let timeout = limits.heartbeat_timeout;
+        let interval = match end {
+            End::Dialled => limits.heartbeat_interval,
+            End::Accepted => limits.heartbeat_interval + limits.heartbeat_interval / 8,
+        };
         let next_ping = now + interval;
         (!interval.is_zero()).then_some(Self { interval, timeout, heard: now, pinged: now, next_ping })
     }
@@ -81,7 +92,7 @@ mod tests {
         };
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
-        let mut heart = Heartbeat::new(&limits, start).unwrap();
+        let mut heart = Heartbeat::new(&limits, End::Dialled, start).unwrap();
         assert_eq!((heart.beat(at(999), start), heart.due()), (Beat::Wait, at(1000)));
         assert!(matches!(heart.beat(at(1000), start), Beat::Ping(_)));
         assert_eq!((heart.beat(at(1001), at(1000)), heart.due()), (Beat::Wait, at(2000)));
@@ -99,7 +110,7 @@ mod tests {
         let limits = Limits { heartbeat_interval: Duration::from_secs(1), ..Limits::default() };
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
-        let mut heart = Heartbeat::new(&limits, start).unwrap();
+        let mut heart = Heartbeat::new(&limits, End::Dialled, start).unwrap();
         heart.heard(at(800));
         assert_eq!((heart.beat(at(1000), at(700)), heart.due()), (Beat::Wait, at(1700)));
         heart.heard(at(1600));
@@ -109,8 +120,17 @@ mod tests {
     }
 
     #[test]
+    fn the_end_that_accepted_the_link_waits_a_little_longer() {
+        let limits = Limits { heartbeat_interval: Duration::from_secs(8), ..Limits::default() };
+        let start = Instant::now();
+        let heart = |end| Heartbeat::new(&limits, end, start).unwrap();
+        assert_eq!(heart(End::Dialled).due(), start + Duration::from_secs(8));
+        assert_eq!(heart(End::Accepted).due(), start + Duration::from_secs(9));
+    }
+
+    #[test]
     fn an_interval_of_zero_means_no_heartbeats() {
         let limits = Limits { heartbeat_interval: Duration::ZERO, ..Limits::default() };
-        assert!(Heartbeat::new(&limits, Instant::now()).is_none());
+        assert!(Heartbeat::new(&limits, End::Accepted, Instant::now()).is_none());
     }
 }

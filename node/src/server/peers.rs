@@ -9,6 +9,7 @@ use papo_settings::Address;
 use papo_zmtp::{Endpoint, EndpointHandle, Event, PeerId, SocketType};
 use std::collections::HashSet;
 use std::net::SocketAddr;
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// Which of the two endpoints a link belongs to.
@@ -17,6 +18,13 @@ enum Side {
     Dialer,
     Listener,
 }
+
+/// A link between servers is silent for so long before one end beats. Servers that have the same say so every two seconds, each on the
+/// link that it opened, and a beat is for what hangs.
+const BEAT_INTERVAL: Duration = Duration::from_millis(2200);
+/// A link not heard for so long is dead. Whom a write waits for must be known: with too few, it is refused before it is begun. (Who
+/// coordinates does not hang on this: that has beats of its own.)
+const DEAD_AFTER: Duration = Duration::from_secs(4);
 
 /// Both endpoints of the peer protocol.
 pub struct Peers {
@@ -35,8 +43,8 @@ impl Peers {
     ) -> anyhow::Result<(Endpoint, Endpoint, Self)> {
         let endpoint = |socket| {
             let mut settings = context.papo_endpoint(socket, PEER_MESSAGE_BYTES_MAX, "server");
-            // Whom a write waits for must be known: with too few, it is refused before it is begun.
-            role::notice_death_soon(&mut settings.limits);
+            settings.limits.heartbeat_interval = BEAT_INTERVAL;
+            settings.limits.heartbeat_timeout = DEAD_AFTER;
             Endpoint::new(settings)
         };
         let (listener_events, listener) = endpoint(SocketType::Router);

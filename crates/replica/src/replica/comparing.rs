@@ -1,9 +1,10 @@
 //! Whether a peer and this server have the same: every second they tell each other hashes, and pull only where these differ (design,
-//! "History"). Servers that show the same dots and other operations have diverged, which is reported (row H07).
+//! "History"). While both stay as they were when they were equal, every second time is enough. Servers that show the same dots and other operations have diverged, which is reported (row H07).
 
 use super::peers::Asking;
 use super::replication::Pulled;
 use super::{Effect, Now, PeerLink, Replica};
+use crate::constants::CHECK_WHEN_EQUAL;
 use crate::peer::{Hashes, PeerMessage};
 use papo_protocol::ServerName;
 use std::collections::BTreeSet;
@@ -24,6 +25,12 @@ impl Replica {
         }
     }
 
+    /// Whether both were equal a moment ago, and this server is still as it was. A peer that changes meanwhile asks by itself.
+    pub(super) fn is_known_equal(&self, now: Now, link: PeerLink) -> bool {
+        let equal = self.peers.links.get(&link).and_then(|peer| peer.equal);
+        equal.is_some_and(|(at, hashes)| now.monotonic < at + CHECK_WHEN_EQUAL && hashes == self.hashes())
+    }
+
     /// Begins a round that may turn out to need no pull.
     pub(super) fn check(&mut self, now: Now, link: PeerLink, effects: &mut Vec<Effect>) {
         let hashes = self.hashes();
@@ -36,8 +43,15 @@ impl Replica {
         }
     }
 
-    pub(super) fn on_check(&mut self, link: PeerLink, hashes: Hashes, token: u64, effects: &mut Vec<Effect>) {
-        self.compare(link, hashes);
+    pub(super) fn on_check(
+        &mut self,
+        now: Now,
+        link: PeerLink,
+        hashes: Hashes,
+        token: u64,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.compare(now, link, hashes);
         let answer = PeerMessage::Checked { hashes: self.hashes(), token };
         effects.push(Effect::ToPeer { link, bytes: answer.encode() });
     }
@@ -51,7 +65,7 @@ impl Replica {
         token: u64,
         effects: &mut Vec<Effect>,
     ) {
-        let is_same = self.compare(link, hashes);
+        let is_same = self.compare(now, link, hashes);
         let Some(peer) = self.peers.links.get_mut(&link) else { return };
         if peer.asking.take_if(|asking| asking.token == token).is_some() {
             self.finish_pull(now, link, if is_same { Pulled::All } else { Pulled::More }, effects);
@@ -59,7 +73,7 @@ impl Replica {
     }
 
     /// Whether the peer has on disk and shows the same as this server. Who shows the same dots must show the same operations.
-    fn compare(&mut self, link: PeerLink, theirs: Hashes) -> bool {
+    fn compare(&mut self, now: Now, link: PeerLink, theirs: Hashes) -> bool {
         let own = self.hashes();
         let Some(peer) = self.peers.links.get_mut(&link) else { return false };
         if theirs.shown == own.shown {
@@ -76,8 +90,14 @@ impl Replica {
         }
         let is_same = (theirs.have, theirs.shown) == (own.have, own.shown);
         if is_same {
+            peer.equal = Some((now.monotonic, own));
             peer.have = self.history.vector();
             peer.shown = self.history.shown().clone();
+        } else if let Some(name) = peer.name().cloned() {
+            // Whichever link this came by, the next question is asked in time.
+            for peer in self.peers.links.values_mut().filter(|peer| peer.name() == Some(&name)) {
+                peer.equal = None;
+            }
         }
         is_same
     }

@@ -5,7 +5,7 @@
 
 use super::PeerLink;
 use crate::constants::{PULL_INTERVAL, PUSHED_BYTES_MAX, SUSPECT_AFTER};
-use crate::peer::PEER_VERSION_HAVE;
+use crate::peer::{Hashes, PEER_VERSION_HAVE};
 use crate::vector::{VersionVector, Writer};
 use papo_protocol::{Boot, ServerName};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -54,6 +54,8 @@ pub(super) struct Link {
     /// Whether another round begins as soon as this one is finished.
     pub(super) again: bool,
     pub(super) asking: Option<Asking>,
+    /// When both ends last had the same, and what that was.
+    pub(super) equal: Option<(Duration, Hashes)>,
     /// Whether the peer shows other operations under the same dots.
     pub(super) has_diverged: bool,
     pushed: Pushed,
@@ -70,6 +72,7 @@ impl Link {
             finished: 0,
             again: false,
             asking: None,
+            equal: None,
             has_diverged: false,
             pushed: Pushed::default(),
         }

@@ -174,7 +174,7 @@ impl Replica {
                 from.have.merge(&have);
                 self.note_shown(link, &shown);
             }
-            PeerMessage::Check { hashes, token } => self.on_check(link, hashes, token, effects),
+            PeerMessage::Check { hashes, token } => self.on_check(now, link, hashes, token, effects),
             PeerMessage::Checked { hashes, token } => self.on_checked(now, link, hashes, token, effects),
             PeerMessage::Push { ops } => self.on_push(now, link, &ops, effects),
             PeerMessage::Coordination(message) => self.on_coordination(now, link, &message),
@@ -295,7 +295,9 @@ impl Replica {
             if lost {
                 self.pull(now, link, effects);
             } else if !peer.is_running() && peer.speaks(PEER_VERSION_CHECK) {
-                self.check(now, link, effects);
+                if !self.is_known_equal(now, link) {
+                    self.check(now, link, effects);
+                }
             } else if !peer.is_running() {
                 self.request_round(now, link, effects);
             }

@@ -28,7 +28,22 @@ fn servers_that_have_the_same_tell_each_other_hashes_and_no_vectors() {
     let mut world = World::linked(2);
     world.ask(0, "login", &[("user", "ana")]);
     world.pass(2000);
-    assert_eq!(sent(&mut world, 2000), ["check"; 4], "two servers, two seconds");
+    assert_eq!(sent(&mut world, 4000), ["check"; 4], "two servers, four seconds: nothing changes");
+}
+
+#[test]
+fn a_server_that_changed_asks_within_a_second_and_is_asked_though_all_were_equal() {
+    let mut world = World::linked(2);
+    world.ask(0, "login", &[("user", "ana")]);
+    world.pass(4000);
+    // The push is lost.
+    world.cut_from(0, 1);
+    world.send_from(0, direct(9), request("login", &[("user", "bia")], 0));
+    world.run();
+    world.cut.clear();
+    assert!(sent(&mut world, 1000).contains(&"check"));
+    world.pass(1100);
+    assert_eq!(world.hosts[1].replica.history().len(), 2);
 }
 
 #[test]
