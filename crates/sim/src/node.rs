@@ -130,6 +130,8 @@ pub enum Alarm {
     Think,
     /// A client has waited long enough for the answer to its request of this number.
     Patience(u64),
+    /// New settings have come.
+    Settings,
     /// The disk is done with the batch of this number.
     Disk(u64),
 }

@@ -62,6 +62,8 @@ pub enum FaultKind {
     ClockSkew,
     /// Machines' clocks run at different speeds.
     ClockDrift,
+    /// One member more is wanted, or one less.
+    MembersChange,
     /// A server's calendar is wrong by an hour.
     Liar,
     /// The reference service is killed, and starts again later.
@@ -80,7 +82,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// Every kind.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::ConnectionsCut,
         Self::Partition,
         Self::OneWayPartition,
@@ -102,6 +104,7 @@ impl FaultKind {
         Self::ClockJump,
         Self::ClockSkew,
         Self::ClockDrift,
+        Self::MembersChange,
         Self::Liar,
         Self::ReferenceKilled,
         Self::ReferencePaused,
@@ -136,6 +139,7 @@ impl FaultKind {
             Self::ClockJump => "clock_jump",
             Self::ClockSkew => "clock_skew",
             Self::ClockDrift => "clock_drift",
+            Self::MembersChange => "members_change",
             Self::Liar => "liar",
             Self::ReferenceKilled => "reference_killed",
             Self::ReferencePaused => "reference_paused",
@@ -174,8 +178,10 @@ pub struct Fault {
 pub struct Plan {
     /// Where it comes from.
     pub seed: u64,
-    /// 3 or 5.
+    /// 3 or 5, and in worlds where the members change 4 or 5.
     pub servers: usize,
+    /// Those that are members when the world begins: all, or all but one.
+    pub members: usize,
     /// 2.
     pub brokers: usize,
     /// 2.
@@ -224,9 +230,16 @@ impl Plan {
             }
         }
         faults.sort_by_key(|fault| fault.at);
+        let changes = faults.iter().any(|fault| fault.kind == FaultKind::MembersChange);
+        let (servers, members) = match (changes, servers) {
+            (true, 3) => (4, 3),
+            (true, servers) => (servers, servers - random.below(2)),
+            (false, servers) => (servers, servers),
+        };
         Self {
             seed,
             servers,
+            members,
             brokers: 2,
             proxies: 2,
             clients: if long { 4 + random.below(5) } else { 3 + random.below(2) },
@@ -261,7 +274,7 @@ mod tests {
             let plan = Plan::of(seed);
             let kinds: BTreeSet<FaultKind> = plan.faults.iter().map(|fault| fault.kind).collect();
             assert!(kinds.len() >= FAULT_KINDS_MIN, "seed {seed}");
-            assert!(matches!(plan.servers, 3 | 5));
+            assert!(matches!((plan.servers, plan.members), (3, 3) | (4, 3) | (5, 4 | 5)));
         }
     }
 }

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use papo_protocol::request::{Call, HistoryScope, read_request};
 use papo_protocol::time::Now;
 use papo_protocol::{Boot, Epoch, ServerName};
-use papo_replica::{Op, Role as Office};
+use papo_replica::{Membership, Op, Role as Office};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -85,6 +85,10 @@ pub struct Shared {
     pub bug: Option<Bug>,
     /// Whether all machines have the same calendar, as publishing again presumes.
     pub calendars_agree: bool,
+    /// Who the servers are, as the settings say.
+    pub membership: Membership,
+    /// When that last changed.
+    pub members_changed_at: Micros,
     /// Whether the lowest rank is the best coordinator.
     pub lowest_leads: bool,
     /// Servers that were told to stop.
@@ -230,6 +234,18 @@ impl Shared {
         }
     }
 
+    /// The numbers of the members.
+    #[must_use]
+    pub fn members(&self) -> Vec<usize> {
+        self.membership.members.iter().filter_map(number_of).collect()
+    }
+
+    /// The members are others, or a server has taken that over.
+    pub fn note_members(&mut self) {
+        let members = self.members();
+        self.checker.on_members(members, &self.volumes);
+    }
+
     /// The reference service grants an epoch. Only the best of those that may lead gets one, if all of them have heard each other and
     /// the reference service at once for long.
     pub fn on_granted(&mut self, name: &ServerName, boot: Boot, epoch: Epoch) {
@@ -255,6 +271,8 @@ impl Shared {
             !volume.is_slow() && !volume.is_full() && volume.troubled_until() + ELECTED_WITHIN < self.now
         });
         has_room
+            && self.members_changed_at + ELECTED_WITHIN < self.now
+            && self.members().contains(&server)
             && !self.leaving.contains(&server)
             && !self.checker.epochs.may_stay_out(self.now, server)
             && self.checker.epochs.view(server).is_some_and(|view| view.role != Office::Leaderless)

@@ -92,6 +92,11 @@ impl Volume {
         self.identities.contains_key(identity)
     }
 
+    /// The boots that wrote what is on it, or was before it was harmed.
+    pub fn boots(&self) -> impl Iterator<Item = Boot> {
+        self.counts.keys().chain(self.ghosts.keys()).copied()
+    }
+
     /// How many operations of a boot are on it.
     #[must_use]
     pub fn count(&self, boot: Boot) -> u64 {

@@ -185,7 +185,8 @@ pub struct Listening {
 #[derive(Debug)]
 pub struct Checker {
     durability: Durability,
-    servers: usize,
+    /// The members by the settings, and by those before: some servers may have these still.
+    members: [Vec<usize>; 2],
     posts: BTreeMap<String, Post>,
     /// Texts by identity.
     texts: BTreeMap<Identity, String>,
@@ -233,10 +234,11 @@ pub struct Checker {
 impl Checker {
     /// Nothing seen yet.
     #[must_use]
-    pub fn new(durability: Durability, servers: usize) -> Self {
+    pub fn new(durability: Durability, members: usize) -> Self {
+        let members: Vec<usize> = (0..members).collect();
         Self {
             durability,
-            servers,
+            members: [members.clone(), members],
             posts: BTreeMap::new(),
             texts: BTreeMap::new(),
             others: BTreeMap::new(),
@@ -262,12 +264,43 @@ impl Checker {
         }
     }
 
-    /// On how many disks a write is when it is acknowledged.
-    fn promised(&self) -> usize {
+    /// On how many of so many members' disks a write is when it is acknowledged.
+    fn promised(&self, members: usize) -> usize {
         match self.durability {
             Durability::Local => 1,
-            Durability::Majority => self.servers / 2 + 1,
-            Durability::All => self.servers,
+            Durability::Majority => members / 2 + 1,
+            Durability::All => members,
+        }
+    }
+
+    /// How many operations of a boot are on the promised number of disks now. A disk that was harmed counts as it was before, while
+    /// there is a server that may not know.
+    fn on_promised_disks(&self, boot: Boot, volumes: &[Volume]) -> u64 {
+        let of = |members: &Vec<usize>| {
+            let held = members.iter().filter_map(|number| volumes.get(*number));
+            let mut counts: Vec<u64> =
+                held.map(|volume| volume.count(boot).max(volume.ghosts(boot))).collect();
+            counts.sort_unstable_by(|a, b| b.cmp(a));
+            counts.get(self.promised(members.len()).saturating_sub(1)).copied().unwrap_or(0)
+        };
+        self.members.iter().map(of).max().unwrap_or(0)
+    }
+
+    fn note_durable(&mut self, boot: Boot, volumes: &[Volume]) {
+        let count = self.on_promised_disks(boot, volumes);
+        let durable = self.durable.entry(boot).or_default();
+        *durable = (*durable).max(count);
+    }
+
+    /// The settings name other members.
+    pub fn on_members(&mut self, members: Vec<usize>, volumes: &[Volume]) {
+        let [now, before] = &mut self.members;
+        if *now != members {
+            *before = std::mem::replace(now, members);
+        }
+        let boots: BTreeSet<Boot> = volumes.iter().flat_map(Volume::boots).collect();
+        for boot in boots {
+            self.note_durable(boot, volumes);
         }
     }
 
@@ -291,17 +324,11 @@ impl Checker {
         self.posts.entry(text.to_owned()).or_insert(post);
     }
 
-    /// A batch is on a disk. An operation that is then on the promised number of disks was durable once, which is a lasting fact. A
-    /// disk that was harmed counts as it was before, while there is a server that may not know.
+    /// A batch is on a disk. An operation that is then on the promised number of disks was durable once, which is a lasting fact.
     pub fn on_commit(&mut self, ops: &[Arc<Op>], volumes: &[Volume]) {
-        let promised = self.promised();
-        for op in ops {
-            let (boot, seq) = (op.dot.boot, op.dot.seq);
-            let holds = |volume: &&Volume| volume.count(boot).max(volume.ghosts(boot)) >= seq;
-            if volumes.iter().filter(holds).count() >= promised {
-                let durable = self.durable.entry(boot).or_default();
-                *durable = (*durable).max(seq);
-            }
+        let boots: BTreeSet<Boot> = ops.iter().map(|op| op.dot.boot).collect();
+        for boot in boots {
+            self.note_durable(boot, volumes);
         }
     }
 
@@ -310,7 +337,8 @@ impl Checker {
         let Receipt { identity, lamport, boot, seq } = receipt;
         let server = server + 1;
         if self.durable.get(&boot).is_none_or(|durable| *durable < seq) {
-            let promised = self.promised();
+            let promised = self.members.each_ref().map(|members| self.promised(members.len()));
+            let promised = promised.into_iter().min().unwrap_or(0);
             self.violate(at, Invariant::Durable, || {
                 format!("server-{server} acknowledges {identity}, which was never on {promised} disks")
             });
@@ -330,9 +358,12 @@ impl Checker {
         if self.durability == Durability::Local {
             return;
         }
-        let majority = self.servers / 2 + 1;
+        let [members, _] = &self.members;
+        let majority = members.len() / 2 + 1;
         let floor = self.acknowledged.iter().rev().find(|(_, (writer, seq))| {
-            volumes.iter().filter(|volume| volume.count(*writer) < *seq).count() < majority
+            let lacks =
+                |number: &&usize| volumes.get(**number).is_none_or(|volume| volume.count(*writer) < *seq);
+            members.iter().filter(lacks).count() < majority
         });
         if let Some((floor, _)) = floor {
             self.floors.insert(boot, *floor);

@@ -181,7 +181,7 @@ impl Client {
             Happening::Unreachable { .. } => self.dial_another(shared),
             Happening::Alarm(Alarm::Think) => self.think(shared),
             Happening::Alarm(Alarm::Patience(attempt)) => self.on_patience(shared, attempt),
-            Happening::Alarm(Alarm::Tick | Alarm::Beat | Alarm::Disk(_)) => {}
+            Happening::Alarm(Alarm::Tick | Alarm::Beat | Alarm::Disk(_) | Alarm::Settings) => {}
         }
     }
 

@@ -99,6 +99,15 @@ impl Reference {
         shared.checker.epochs.on_reference_harmed();
     }
 
+    /// The settings name other members.
+    pub fn set_members(&mut self, shared: &Shared) {
+        self.members = shared.membership.all().cloned().collect();
+        let now = shared.clock(self.node);
+        if let Some(running) = &mut self.running {
+            running.registry.set_members(self.members.iter(), now);
+        }
+    }
+
     /// One fault more or less slows its disk.
     pub fn slow_down(&mut self, begins: bool) {
         self.slow = if begins { self.slow + 1 } else { self.slow.saturating_sub(1) };

@@ -87,6 +87,7 @@ impl World {
                 ends = true;
                 self.reference.slow_down(true);
             }
+            FaultKind::MembersChange => happens = self.want(fault.amount),
             FaultKind::Liar => {
                 let hour = if fault.amount.is_multiple_of(2) { LIE } else { -LIE };
                 if let Some(process) = self.shared.processes.get_mut(&server) {
@@ -199,7 +200,12 @@ impl World {
 
     /// Takes from a volume what it had promised to keep, unless too many were harmed already. The server ends first.
     fn harm(&mut self, server: Node, fault: &Fault) -> bool {
-        if !self.harm.admit(server.number, self.plan.servers) {
+        // While the members change a disk counts for more than one majority.
+        let members = self.shared.members();
+        if !self.is_settled()
+            || !members.contains(&server.number)
+            || !self.harm.admit(server.number, members.len())
+        {
             return false;
         }
         let how = if fault.kind == FaultKind::SyncLost { End::PowerLost } else { End::Killed };

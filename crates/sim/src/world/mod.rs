@@ -4,6 +4,7 @@
 //! Nothing here may ask the machine for time or chance, or depend on the order of a hash map.
 
 mod faults;
+mod membership;
 mod rest;
 
 use crate::bug::Bug;
@@ -23,6 +24,7 @@ use crate::random::Random;
 use crate::shared::{Process, Shared};
 use crate::trace::Trace;
 use crate::volume::Volume;
+use papo_protocol::ServerName;
 use papo_replica::{ClockSync, Durability, ElectionOrder, ElectionSettings, LoginPolicy};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -87,6 +89,12 @@ pub struct World {
     healed_at: Option<Micros>,
     looks: u64,
     hand_over: Duration,
+    /// So many members are wanted.
+    wanted: usize,
+    /// Every member has heard that one leaves.
+    is_handing_over: bool,
+    names: Vec<ServerName>,
+    settings_random: Random,
     agreed: bool,
     rested: bool,
 }
@@ -167,9 +175,7 @@ impl World {
         let users = plan.clients;
         Self {
             servers: (0..plan.servers)
-                .map(|number| {
-                    Server::new(number, plan.servers, durability, login_policy, election, clock_sync)
-                })
+                .map(|number| Server::new(number, durability, login_policy, election, clock_sync))
                 .collect(),
             reference: Reference::new(server_names(plan.servers)),
             brokers: (0..plan.brokers).map(|number| Broker::new(number, &mut random)).collect(),
@@ -192,7 +198,7 @@ impl World {
                 network: Network::new(Random::stream(seed, 4)),
                 volumes: (0..plan.servers).map(|_| Volume::default()).collect(),
                 processes,
-                checker: Checker::new(durability, plan.servers),
+                checker: Checker::new(durability, plan.members),
                 trace: Trace::new(verbose),
                 coverage: BTreeMap::new(),
                 told: Vec::new(),
@@ -200,6 +206,8 @@ impl World {
                 calendars_agree: !plan.has(FaultKind::ClockSkew)
                     && !plan.has(FaultKind::ClockJump)
                     && !plan.has(FaultKind::Liar),
+                membership: server_names(plan.members).into(),
+                members_changed_at: 0,
                 lowest_leads,
                 leaving: BTreeSet::new(),
                 disk_random: Random::stream(seed, 5),
@@ -211,6 +219,10 @@ impl World {
             healed_at: None,
             looks: 0,
             hand_over,
+            wanted: plan.members,
+            is_handing_over: false,
+            names: server_names(plan.servers),
+            settings_random: Random::stream(seed, 7),
             agreed: false,
             rested: false,
             plan: plan.clone(),
@@ -360,6 +372,9 @@ impl World {
     }
 
     fn start(&mut self, node: Node) {
+        if !self.may_run(node) {
+            return;
+        }
         let Some(process) = self.shared.processes.get_mut(&node) else { return };
         if process.up {
             return;
@@ -375,6 +390,7 @@ impl World {
         match node.role {
             Role::Server => {
                 shared.checker.on_start(node.number);
+                shared.checker.times.on_disturbed();
                 if let Some(server) = self.servers.get_mut(node.number) {
                     server.start(shared);
                 }

@@ -41,8 +41,9 @@ impl World {
             }
         }
         self.check_spread();
+        self.operate();
         self.compare_clocks();
-        let in_sync = self.are_equal();
+        let in_sync = self.are_equal() && self.is_settled();
         if in_sync {
             self.harm.all_in_sync();
         }
@@ -57,7 +58,7 @@ impl World {
         if self.agree() {
             self.agreed = true;
         } else if now >= healed_at + AGREED_WITHIN {
-            let views: Vec<String> = self.servers.iter().map(Server::view).collect();
+            let views: Vec<String> = self.members().map(Server::view).collect();
             self.shared.violate(Invariant::Leads, || format!("no agreement: {}", views.join("; ")));
         } else {
             self.agreed = false;
@@ -68,8 +69,11 @@ impl World {
         if settled && now >= heard_within {
             self.rested = enough;
         } else if now >= healed_at + REST_WITHIN {
-            let text =
-                unsettled.map_or_else(|| "the servers do not become equal".to_owned(), Client::waits_for);
+            let text = if !self.is_settled() {
+                format!("{} members do not become {}", self.shared.membership.members.len(), self.wanted)
+            } else {
+                unsettled.map_or_else(|| "the servers do not become equal".to_owned(), Client::waits_for)
+            };
             self.shared.violate(Invariant::Converges, || text);
         }
     }
@@ -120,11 +124,12 @@ impl World {
 
     /// Whether all servers obey one coordinator, and it is the best where that takes over soon.
     fn agree(&self) -> bool {
-        let mut views = self.servers.iter().map(|server| server.replica().map(Replica::leadership));
+        let mut views = self.members().map(|server| server.replica().map(Replica::leadership));
         let Some(Some(first)) = views.next() else { return false };
         let Some(coordinator) = first.coordinator.and_then(number_of) else { return false };
         let leads = self.servers.get(coordinator).and_then(Server::replica).map(Replica::leadership);
-        let best = if self.shared.lowest_leads { 0 } else { self.servers.len().saturating_sub(1) };
+        let best =
+            if self.shared.lowest_leads { 0 } else { self.shared.membership.members.len().saturating_sub(1) };
         leads.is_some_and(|view| view.role == Role::Leading)
             && views.all(|view| {
                 view.is_some_and(|view| (view.epoch, view.coordinator) == (first.epoch, first.coordinator))
@@ -132,9 +137,14 @@ impl World {
             && (self.hand_over != HAND_OVER_SOON || coordinator == best)
     }
 
+    /// The servers that count. They have the first numbers.
+    fn members(&self) -> impl Iterator<Item = &Server> {
+        self.servers.iter().take(self.shared.membership.members.len())
+    }
+
     /// Whether all servers run, hold the same, and show all of it.
     fn are_equal(&self) -> bool {
-        let mut histories = self.servers.iter().map(|server| server.replica().map(Replica::history));
+        let mut histories = self.members().map(|server| server.replica().map(Replica::history));
         let Some(Some(first)) = histories.next() else { return false };
         let vector = first.vector();
         *first.shown() == vector
@@ -195,7 +205,7 @@ impl World {
                         Encoding::MessagePack,
                     );
                     turn += 1;
-                    let count = self.servers.len().max(1);
+                    let count = self.shared.membership.members.len().max(1);
                     let Some(server) = self.servers.get_mut(turn % count) else { return };
                     let reply = server.ask(&self.shared, body);
                     match reply.as_deref().map(|body| read_reply(body, &Limits::REPLY)) {
@@ -234,7 +244,7 @@ impl World {
                 *self.shared.coverage.entry(name).or_default() += count;
             }
         };
-        add(if self.servers.len() == 5 { "worlds_of_5_servers" } else { "worlds_of_3_servers" }, 1);
+        add(if self.plan.members > 3 { "worlds_of_5_servers" } else { "worlds_of_3_servers" }, 1);
         add(
             match self.durability {
                 Durability::Local => "worlds_of_durability_local",

@@ -9,7 +9,7 @@ use crate::bug::Bug;
 use crate::checker::{Invariant, View};
 use crate::clock::{MILLISECOND, Micros, SECOND};
 use crate::node::{Alarm, ConnectionId, Happening, Node, Role, Side};
-use crate::shared::Shared;
+use crate::shared::{Shared, number_of};
 use crate::volume::{Beside, Volume};
 use bytes::Bytes;
 use papo_protocol::lamport::Lamport;
@@ -19,8 +19,8 @@ use papo_protocol::worker_link::{FromWorker, ToWorker};
 use papo_protocol::{Boot, Identity, RequestKey, ServerName};
 use papo_replica::{
     ClockSync, Durability, Effect, ElectionOutcome, ElectionSettings, History, Input, KeptClock, LoginPolicy,
-    MemoryArchive, Moment, Notice, Op, Origin, PeerLink, Replica, ReplicaSettings, RequestId, RoundOutcome,
-    Stored,
+    Membership, MemoryArchive, Moment, Notice, Op, Origin, PeerLink, Replica, ReplicaSettings, RequestId,
+    RoundOutcome, Stored,
 };
 use reference::ReferenceLink;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -115,12 +115,16 @@ pub fn server_names(servers: usize) -> Vec<ServerName> {
     (1..=servers).filter_map(|number| ServerName::new(&format!("server-{number}")).ok()).collect()
 }
 
+/// Whether a process is no server, or one that the settings name.
+fn is_named(membership: &Membership, node: Node) -> bool {
+    node.role != Role::Server || membership.all().any(|name| number_of(name) == Some(node.number))
+}
+
 /// A server, over all its runs.
 #[derive(Debug)]
 pub struct Server {
     node: Node,
     name: Option<ServerName>,
-    members: Vec<ServerName>,
     durability: Durability,
     login_policy: LoginPolicy,
     election: ElectionSettings,
@@ -135,17 +139,14 @@ impl Server {
     #[must_use]
     pub fn new(
         number: usize,
-        servers: usize,
         durability: Durability,
         login_policy: LoginPolicy,
         election: ElectionSettings,
         clock_sync: ClockSync,
     ) -> Self {
-        let members = server_names(servers);
         Self {
             node: Node::server(number),
-            name: members.get(number).cloned(),
-            members,
+            name: ServerName::new(&format!("server-{}", number + 1)).ok(),
             durability,
             login_policy,
             election,
@@ -196,7 +197,7 @@ impl Server {
         let settings = ReplicaSettings {
             name,
             boot,
-            membership: self.members.clone().into(),
+            membership: shared.membership.clone(),
             durability: self.durability,
             write_deadline: WRITE_DEADLINE,
             login_policy: self.login_policy,
@@ -267,7 +268,7 @@ impl Server {
             }
         }
         for node in shared.nodes(&[Role::Server, Role::Broker, Role::Proxy, Role::Reference]) {
-            if node != self.node {
+            if node != self.node && is_named(&shared.membership, node) {
                 shared.dial(self.node, node);
             }
         }
@@ -327,7 +328,8 @@ impl Server {
             Happening::Opened { connection, peer, side } => self.on_opened(shared, connection, peer, side),
             Happening::Frames { connection, frames } => self.on_frames(shared, connection, frames),
             Happening::Closed { connection, peer } => self.on_closed(shared, connection, peer),
-            Happening::Unreachable { target } => shared.dial(self.node, target),
+            Happening::Unreachable { target } => self.call_again(shared, target),
+            Happening::Alarm(Alarm::Settings) => self.on_settings(shared),
             Happening::Alarm(Alarm::Tick) => self.tick(shared),
             Happening::Alarm(Alarm::Beat) => return self.beat(shared),
             Happening::Alarm(Alarm::Disk(batch)) => return self.on_disk(shared, batch),
@@ -360,13 +362,34 @@ impl Server {
         }
     }
 
+    /// New settings: who is new is called.
+    fn on_settings(&mut self, shared: &mut Shared) {
+        let Some(running) = &self.running else { return };
+        let before = running.replica.membership().clone();
+        let membership = shared.membership.clone();
+        for node in membership.all().filter_map(number_of).map(Node::server) {
+            if node != self.node && !is_named(&before, node) {
+                shared.dial(self.node, node);
+            }
+        }
+        self.handle(shared, Input::Members(membership));
+    }
+
+    /// Calls again who did not answer or is gone, unless it is a server that the settings do not name any more.
+    fn call_again(&self, shared: &mut Shared, node: Node) {
+        let membership = self.replica().map(Replica::membership);
+        if membership.is_some_and(|membership| is_named(membership, node)) {
+            shared.dial(self.node, node);
+        }
+    }
+
     fn on_closed(&mut self, shared: &mut Shared, connection: ConnectionId, peer: Node) {
         let Some(running) = &mut self.running else { return };
         let link = running.links.remove(&connection);
         running.publisher.on_closed(connection);
         let side = link.map_or(Side::Dialer, |link| link.side);
         if side == Side::Dialer && peer.role != Role::Client {
-            shared.dial(self.node, peer);
+            self.call_again(shared, peer);
         }
         match peer.role {
             Role::Server => self.handle(shared, Input::PeerDown { link: peer_link(connection, side) }),
@@ -609,7 +632,7 @@ fn on_notice(shared: &mut Shared, node: Node, boot: Boot, notice: &Notice) {
             shared.checker.epochs.on_handing_over(now);
         }
         Notice::RoundHeld(report) => {
-            let with_all = report.adjustments.len() == shared.volumes.len();
+            let with_all = report.adjustments.len() == shared.membership.all().count();
             shared.checker.times.on_round(now, boot, with_all);
             shared.count(match report.outcome {
                 RoundOutcome::Adjusted => "rounds_adjusted",
