@@ -1,6 +1,7 @@
 //! The storage on real files.
 
 use super::{Along, Ceilings, Opened, Outcome, Storage, StorageError, Stored};
+use papo_protocol::epoch::Epoch;
 use papo_protocol::identity::{Boot, Dot, Identity};
 use papo_protocol::lamport::Lamport;
 use papo_protocol::names::{ChannelName, ServerName, UserName};
@@ -290,6 +291,7 @@ fn a_file_of_the_oldest_schema_opens_and_all_that_it_held_was_shown() {
         assert_eq!(opened.shown, held, "at the start {start}");
         assert_eq!(opened.facts.lamport_floor, Lamport::new(100_123).unwrap());
         assert_eq!(opened.facts.clock, KeptClock::default(), "that program kept none");
+        assert_eq!(opened.facts.epoch, Epoch::default(), "nor an epoch");
         assert_eq!(read(&opened.stored), written);
     }
 }
@@ -315,6 +317,28 @@ async fn the_program_before_works_on_the_file_and_what_it_stores_was_shown() {
     let opened = open(folder.path()).unwrap();
     assert_eq!(opened.shown, shown(&[("server-1", BOOT, 3), ("server-1", Boot(5), 2)]));
     assert_eq!(read(&opened.stored).len(), 5);
+}
+
+#[tokio::test]
+async fn an_epoch_is_stored_with_its_batch_and_outlives_a_program_that_knows_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let epoch = Epoch { number: u64::MAX - 1, boot: BOOT };
+    {
+        let mut opened = open(folder.path()).unwrap();
+        store_along(
+            &mut opened,
+            1,
+            &[],
+            Along { epoch: Some(Epoch { number: 7, boot: BOOT }), ..Along::default() },
+        )
+        .await;
+        store_along(&mut opened, 2, &[operation(1)], Along { epoch: Some(epoch), ..Along::default() }).await;
+        store(&mut opened, 3, &[operation(2)], None).await;
+    }
+    version_1::store(&version_1::open(folder.path()), &operation(3));
+    let opened = open(folder.path()).unwrap();
+    assert_eq!(opened.facts.epoch, epoch);
+    assert_eq!(read(&opened.stored).len(), 3);
 }
 
 #[test]

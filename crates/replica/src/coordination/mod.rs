@@ -348,14 +348,11 @@ impl Coordination {
         }
         self.note_epoch(now, epoch);
         self.note_barrier(now);
-        let is_restarted = match &self.state {
-            State::Following { coordinator, .. } => coordinator == name && boot != self.adopted.boot,
-            State::Leaderless { .. } | State::Electing { .. } | State::Leading(_) => false,
-        };
-        if is_restarted {
-            // It does not know that it led.
-            self.suspect(now);
-        } else if is_new && is_member {
+        if boot != self.adopted.boot {
+            // If it was the coordinator, it has restarted, and leads no more.
+            self.give_grace(now, name);
+        }
+        if is_new && is_member {
             self.hasten(now);
         }
     }
@@ -363,11 +360,8 @@ impl Coordination {
     /// There is no link to this server any more.
     pub(crate) fn on_gone(&mut self, now: Duration, name: &ServerName) {
         self.contacts.lose(name);
-        let grace = now + CLOSED_LINK_GRACE + self.jitter();
-        match &mut self.state {
-            State::Following { coordinator, suspect_at, .. } if coordinator == name => {
-                *suspect_at = grace.min(*suspect_at);
-            }
+        self.give_grace(now, name);
+        match &self.state {
             State::Leading(office) if office.awaits(name) => self.lead_on(now),
             State::Leaderless { .. } if self.members.contains(name) => self.hasten(now),
             State::Leaderless { .. }
@@ -437,18 +431,19 @@ impl Coordination {
     /// This epoch is on this server's disk.
     pub(crate) fn on_stored(&mut self, now: Duration, epoch: Epoch) {
         self.adopted = self.adopted.max(epoch);
-        if self.pending.is_some_and(|(pending, _)| pending <= self.adopted) {
-            self.pending = None;
+        if self.highest() > self.adopted {
+            // A higher one was heard of meanwhile, and is the one that counts.
+            return;
         }
+        self.pending = None;
         match &self.state {
-            State::Electing { step: Step::Adopting { epoch, .. }, .. } if *epoch <= self.adopted => {
-                if *epoch == self.adopted {
-                    self.lead(now);
-                } else {
-                    // Whoever has the higher one will show itself.
-                    self.end_election(now, ElectionOutcome::Lost);
-                    self.await_coordinator(now);
-                }
+            State::Electing { step: Step::Adopting { epoch, .. }, .. } if *epoch == self.adopted => {
+                self.lead(now)
+            }
+            State::Electing { step: Step::Adopting { .. }, .. } => {
+                // Whoever has the higher one will show itself.
+                self.end_election(now, ElectionOutcome::Lost);
+                self.await_coordinator(now);
             }
             State::Electing { step: Step::Claiming { .. }, .. } => self.go_on_electing(now),
             State::Leaderless { .. }
@@ -536,6 +531,16 @@ impl Coordination {
     /// How long a coordinator may be silent.
     fn suspicion(&self) -> Duration {
         SUSPECT_COORDINATOR_AFTER + self.jitter()
+    }
+
+    /// If this is the coordinator, a short silence is enough from now on.
+    fn give_grace(&mut self, now: Duration, name: &ServerName) {
+        let grace = now + CLOSED_LINK_GRACE + self.jitter();
+        if let State::Following { coordinator, suspect_at, .. } = &mut self.state
+            && coordinator == name
+        {
+            *suspect_at = grace.min(*suspect_at);
+        }
     }
 
     /// There is no coordinator, and one has the time to show itself.

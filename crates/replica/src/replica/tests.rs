@@ -2,6 +2,7 @@
 
 mod changing;
 mod comparing;
+mod coordinating;
 mod cursors;
 mod durable;
 mod interleaving;
@@ -23,7 +24,9 @@ use crate::timekeeping::ClockSync;
 use crate::vector::VersionVector;
 use bytes::Bytes;
 use papo_protocol::client::{ReadReply, read_reply, write_request};
+use papo_protocol::epoch::Epoch;
 use papo_protocol::publication::PublicationMeta;
+use papo_protocol::reference::ReferenceCall;
 use papo_protocol::reply::Compat;
 use papo_protocol::time::UnixMillis;
 use papo_protocol::worker_link::Cookie;
@@ -96,6 +99,10 @@ struct Host {
     stored_shown: VersionVector,
     outcomes: BTreeMap<u64, Outcome>,
     publications: Vec<(String, Bytes, PublicationMeta)>,
+    /// Of the reference service.
+    asked: Vec<ReferenceCall>,
+    /// That were to be stored.
+    epochs: Vec<Epoch>,
     /// `publish` and `reply` in the order they left.
     order: Vec<&'static str>,
 }
@@ -124,6 +131,8 @@ impl Host {
             stored_shown: VersionVector::default(),
             outcomes: BTreeMap::new(),
             publications: Vec::new(),
+            asked: Vec::new(),
+            epochs: Vec::new(),
             order: Vec::new(),
         })
     }
@@ -248,14 +257,16 @@ impl World {
                         "a batch stores something"
                     );
                     host.batch_sizes.extend(Some(ops.len()).filter(|size| *size > 0));
+                    host.epochs.extend(epoch);
                     host.batches.push_back((batch, ops, shown));
                 }
                 Effect::Publish { topic, body, meta } => {
                     host.publications.push((topic, body, meta));
                     host.order.push("publish");
                 }
-                // There is no reference service in this world.
-                Effect::AskReference(_) | Effect::Notice(_) => {}
+                // There is no reference service in this world, unless a test plays it.
+                Effect::AskReference(call) => host.asked.push(call),
+                Effect::Notice(_) => {}
                 Effect::ToPeer { link, bytes } => {
                     let asks = link.0 < 200;
                     let other = usize::try_from(link.0 % 100).unwrap();

@@ -350,3 +350,22 @@ fn a_server_of_a_cluster_of_one_leads_it() {
     world.pass(seconds(300));
     assert_eq!(world.granted.len(), 1);
 }
+
+#[test]
+fn a_server_that_hears_of_several_epochs_at_once_obeys_none_but_the_highest() {
+    let mut world = World::new(5, ElectionOrder::Highest, 7);
+    // What server-5 and then server-3 said waits in its sockets.
+    world.pass(milliseconds(100));
+    world.pause(4);
+    world.until_all_follow_but(4, 5, FAILOVER);
+    world.pass(milliseconds(2100));
+    world.set_fitness(5, Fitness::Unfit);
+    world.until_all_follow_but(4, 3, FAILOVER);
+    world.resume(4);
+    world.until_all_follow(3, FAILOVER);
+    let obeyed = world.notices.iter().filter_map(|(_, by, notice)| match notice {
+        Notice::Follows { epoch, .. } if *by == 4 => Some(epoch.number),
+        _ => None,
+    });
+    assert_eq!(obeyed.collect::<Vec<_>>(), [2]);
+}
