@@ -14,7 +14,7 @@ use bytes::Bytes;
 use papo_protocol::request::{Call, HistoryScope, read_request};
 use papo_protocol::time::Now;
 use papo_protocol::{Boot, Epoch, ServerName};
-use papo_replica::{Membership, Op, Role as Office};
+use papo_replica::{Membership, Op};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -23,8 +23,10 @@ pub const DISK_SLOW_MAX: Micros = 2 * SECOND;
 /// A server that has heard another at once for so long has no older question open.
 const ASKING_TAKES: Micros = 500 * MILLISECOND;
 
-/// When all is well, a coordinator is elected within this.
-const ELECTED_WITHIN: Micros = 5 * SECOND;
+/// Who hears others at once for so long has exchanged greetings with them, and rests from a stop.
+const READY_WITHIN: Micros = SECOND;
+/// A server that had no room on its disk has found out within this that there is some again; and all servers have new settings.
+const ROOM_KNOWN_WITHIN: Micros = 5 * SECOND;
 
 /// The number of a server, from 0.
 #[must_use]
@@ -246,39 +248,45 @@ impl Shared {
         self.checker.on_members(members, &self.volumes);
     }
 
-    /// The reference service grants an epoch. Only the best of those that may lead gets one, if all of them have heard each other and
-    /// the reference service at once for long.
+    /// The reference service grants an epoch. Whoever claims has asked all that are better; if one of those could lead, it has
+    /// answered.
     pub fn on_granted(&mut self, name: &ServerName, boot: Boot, epoch: Epoch) {
         let Some(claimant) = number_of(name) else { return };
         self.count("epochs_granted");
         self.checker.on_granted(self.now, claimant, boot, epoch);
+        let Some(began) = self.checker.epochs.unanswered_since(boot) else { return };
         let is_better = |other: &usize| if self.lowest_leads { *other < claimant } else { *other > claimant };
         let better =
-            (0..self.volumes.len()).filter(is_better).find(|other| self.would_lead(*other, claimant));
+            (0..self.volumes.len()).filter(is_better).find(|other| self.would_lead(*other, claimant, began));
         if let Some(better) = better {
             let better = Node::server(better);
             self.violate(Invariant::Leads, || {
-                format!("{epoch} is granted to {name}, and {better} is better and as able to lead")
+                format!("{epoch} is granted to {name}, which heard nothing of {better}, which is better and as able to lead")
             });
         }
     }
 
-    /// Whether a server would surely lead if this other one asked for it.
-    fn would_lead(&self, server: usize, asker: usize) -> bool {
-        let (node, reference) = (Node::server(server), Node::reference());
-        let is_quick = |a, b| self.quick_since(a, b).is_some_and(|since| since + ELECTED_WITHIN < self.now);
+    /// Whether a server would surely have led when this other one began its election: it was a member past its start barrier, had room
+    /// on its disk, and all who matter heard each other at once. None but the best may then go on to claim.
+    fn would_lead(&self, server: usize, asker: usize, began: Micros) -> bool {
+        let is_quick = |a, b| self.quick_since(a, b).is_some_and(|since| since + READY_WITHIN < began);
+        let long_ago = |at: Micros| at == 0 || at + ROOM_KNOWN_WITHIN < began;
+        let (node, asker, reference) = (Node::server(server), Node::server(asker), Node::reference());
         let has_room = self.volumes.get(server).is_some_and(|volume| {
-            !volume.is_slow() && !volume.is_full() && volume.troubled_until() + ELECTED_WITHIN < self.now
+            !volume.is_slow() && !volume.is_full() && long_ago(volume.troubled_until())
         });
+        let members = self.members();
+        let others =
+            members.iter().filter(|other| **other != server && is_quick(node, Node::server(**other)));
         has_room
-            && self.members_changed_at + ELECTED_WITHIN < self.now
-            && self.members().contains(&server)
+            && long_ago(self.members_changed_at)
+            && members.contains(&server)
+            && others.count() + 1 > members.len() / 2
             && !self.leaving.contains(&server)
             && !self.checker.epochs.may_stay_out(self.now, server)
-            && self.checker.epochs.view(server).is_some_and(|view| view.role != Office::Leaderless)
             && is_quick(node, reference)
-            && is_quick(node, Node::server(asker))
-            && is_quick(Node::server(asker), reference)
+            && is_quick(node, asker)
+            && is_quick(asker, reference)
     }
 
     /// Counts a rare path.

@@ -4,7 +4,7 @@ use super::{Checker, Invariant};
 use crate::clock::{Micros, SECOND};
 use papo_protocol::{Boot, Epoch, ServerName};
 use papo_replica::Role;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// After an election that came to nothing a server stays out of others for a while (half a minute, and what it waits beside).
 const OUT_FOR: Micros = 35 * SECOND;
@@ -27,7 +27,9 @@ pub struct View {
 pub struct Epochs {
     /// Which server each boot is of.
     boots: BTreeMap<Boot, usize>,
-    /// Every epoch that was granted.
+    /// Every epoch that the reference service decided on; it may have died before it told that, and have it on its disk.
+    decided: BTreeSet<Epoch>,
+    /// Every epoch that was granted, as the claimant was told.
     granted: BTreeMap<Epoch, usize>,
     /// The highest number that was granted since the reference service's disk was last harmed.
     highest: u64,
@@ -35,8 +37,8 @@ pub struct Epochs {
     views: BTreeMap<usize, (Boot, View)>,
     /// The highest epoch that each server adopted, and has on its disk unless that was harmed.
     adopted: BTreeMap<usize, Epoch>,
-    /// The election that each boot holds.
-    electing: BTreeMap<Boot, Micros>,
+    /// The election that each boot holds, and whether a better server took it over.
+    electing: BTreeMap<Boot, (Micros, bool)>,
     /// When an election of each server last came to nothing.
     failed: BTreeMap<usize, Micros>,
     /// When an office was last handed over.
@@ -77,16 +79,22 @@ impl Epochs {
             || self.handed_over_at.is_some_and(|handed| handed + HANDING_OVER > at)
     }
 
-    /// Who holds this epoch.
-    #[must_use]
-    pub fn holder(&self, epoch: Epoch) -> Option<usize> {
-        self.granted.get(&epoch).copied()
+    /// The reference service decides on an epoch.
+    pub fn on_decided(&mut self, epoch: Epoch) {
+        self.decided.insert(epoch);
     }
 
-    /// What a server last said.
+    /// A better server answers.
+    pub fn on_answered(&mut self, boot: Boot) {
+        if let Some((_, is_answered)) = self.electing.get_mut(&boot) {
+            *is_answered = true;
+        }
+    }
+
+    /// Since when a boot holds an election in which no better server has answered.
     #[must_use]
-    pub fn view(&self, server: usize) -> Option<&View> {
-        self.views.get(&server).map(|(_, view)| view)
+    pub fn unanswered_since(&self, boot: Boot) -> Option<Micros> {
+        self.electing.get(&boot).filter(|(_, is_answered)| !is_answered).map(|(since, _)| *since)
     }
 }
 
@@ -109,6 +117,16 @@ impl Checker {
         }
     }
 
+    /// The reference service starts, and finds this epoch in its file: none below any that it granted.
+    pub fn on_reference_start(&mut self, at: Micros, stored: Epoch) {
+        let highest = self.epochs.highest;
+        if stored.number < highest {
+            self.violate(at, Invariant::Epochs, || {
+                format!("the reference service has granted epoch {highest}, and its file has {stored}")
+            });
+        }
+    }
+
     /// What a server says of who leads, and the epoch on its disk.
     pub fn on_view(&mut self, at: Micros, (server, boot): (usize, Boot), view: View, stored: Epoch) {
         if self.epochs.views.get(&server).is_some_and(|(of, before)| *of == boot && *before == view) {
@@ -118,7 +136,7 @@ impl Checker {
         let View { epoch, role, coordinator } = view.clone();
         let before = self.epochs.adopted.insert(server, epoch).unwrap_or_default();
         let owner = self.epochs.boots.get(&epoch.boot).copied();
-        let is_granted = self.epochs.granted.contains_key(&epoch);
+        let is_granted = self.epochs.decided.contains(&epoch);
         self.epochs.views.insert(server, (boot, view));
         if epoch < before {
             self.violate(at, Invariant::Epochs, || {
@@ -147,7 +165,7 @@ impl Checker {
 
     /// A server begins an election; it has one at a time.
     pub fn on_election(&mut self, at: Micros, server: usize, boot: Boot) {
-        if let Some(since) = self.epochs.electing.insert(boot, at) {
+        if let Some((since, _)) = self.epochs.electing.insert(boot, (at, false)) {
             self.violate(at, Invariant::Epochs, || {
                 format!(
                     "server-{} begins an election, and has held another since {}",

@@ -40,6 +40,8 @@ pub enum Invariant {
     Answered,
     /// 8: tables are bounded.
     Bounded,
+    /// 9: no mind panics.
+    Panics,
     /// 10: a subscriber gets what it named.
     Named,
     /// 11: a subscriber hears each message exactly once.
@@ -71,6 +73,7 @@ impl fmt::Display for Invariant {
             Self::Causal => "6 (causal)",
             Self::Answered => "7 (answered)",
             Self::Bounded => "8 (bounded)",
+            Self::Panics => "9 (panics)",
             Self::Named => "10 (named)",
             Self::Heard => "11 (heard)",
             Self::Lasting => "12 (lasting)",

@@ -71,6 +71,7 @@ impl Reference {
     /// Starts from its file.
     pub fn start(&mut self, shared: &mut Shared) {
         let stored = self.files.last().cloned().unwrap_or_default();
+        shared.checker.on_reference_start(shared.now, stored.tenure.epoch);
         let now = shared.clock(self.node);
         self.running = Some(Running {
             registry: Registry::new(SETTINGS, self.members.iter(), stored, now),
@@ -153,6 +154,9 @@ impl Reference {
                 Ok(ReferenceReply::Claimed(ClaimAnswer::Granted(epoch))) => Some(*epoch),
                 _ => None,
             };
+            if let Some(epoch) = granted {
+                shared.checker.epochs.on_decided(epoch);
+            }
             let grant = claimant.zip(granted).map(|((name, boot), epoch)| (name, boot, epoch));
             let clock = running.clock.on_send();
             let body = match answer.reply {

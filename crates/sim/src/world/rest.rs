@@ -1,8 +1,8 @@
 //! Looking at the world: whether the servers agree, whether it has come to rest, and what came of it.
 
 use super::{
-    AGREED_WITHIN, ASKED_UNTIL, HAND_OVER_SOON, HEARD_WITHIN, LOOK_EVERY, Outcome, PAGES_MAX, REST_WITHIN,
-    World,
+    AGREED_SOON, AGREED_WITHIN, ASKED_UNTIL, HAND_OVER_SOON, HEARD_WITHIN, LOOK_EVERY, Outcome, PAGES_MAX,
+    REST_WITHIN, World,
 };
 use crate::checker::{Invariant, LOOKS_TO_SPREAD, Look};
 use crate::hosts::broker::Broker;
@@ -56,6 +56,9 @@ impl World {
             }
         }
         if self.agree() {
+            if !self.agreed && now >= healed_at + AGREED_SOON {
+                self.shared.count("agreed_late");
+            }
             self.agreed = true;
         } else if now >= healed_at + AGREED_WITHIN {
             let views: Vec<String> = self.members().map(Server::view).collect();

@@ -615,7 +615,10 @@ fn on_notice(shared: &mut Shared, node: Node, boot: Boot, notice: &Notice) {
                 shared.checker.epochs.on_failed(now, server);
             }
         }
-        Notice::ElectionTakenOver { .. } => shared.count("elections_taken_over"),
+        Notice::ElectionTakenOver { .. } => {
+            shared.count("elections_taken_over");
+            shared.checker.epochs.on_answered(boot);
+        }
         Notice::ClaimRefused { why, .. } => shared.count(match why {
             ClaimRefusal::Superseded => "claims_superseded",
             ClaimRefusal::Held => "claims_held",
