@@ -39,6 +39,18 @@ pub enum Planted {
     AbsenceNotAsked,
     /// What a dead server did not publish nobody publishes.
     NotPublishedForTheDead,
+    /// What a coordinator of a lower epoch says is obeyed.
+    EpochUnfenced,
+    /// An epoch is led before it is on the disk.
+    LeadsBeforeAdopting,
+    /// That a better server holds its own election is not heard.
+    AnswerIgnored,
+    /// Whoever is asked begins another election beside the one that it holds.
+    TwoElections,
+    /// A clock that is ahead steps back.
+    ClockStepsBack,
+    /// A calendar that is far from all others counts as they do.
+    OutlierCounts,
 }
 
 /// What is planted, and what it needs to remember.

@@ -48,6 +48,30 @@ pub enum Bug {
     DirectMessagesToAll,
     /// A server does not read what its peers push or answer after a reconnect.
     DeafAfterReconnect,
+    /// An epoch is reported as stored, and is not on the disk.
+    EpochNotPersisted,
+    /// The reference service grants an epoch before that is on its disk.
+    GrantBeforeFsync,
+    /// A restarted server forgets what time it had come to.
+    ClockForgotten,
+    /// What a coordinator of a lower epoch says is obeyed.
+    #[cfg(feature = "planted-bugs")]
+    EpochUnfenced,
+    /// An epoch is led before it is on the disk.
+    #[cfg(feature = "planted-bugs")]
+    LeadsBeforeAdopting,
+    /// That a better server holds its own election is not heard.
+    #[cfg(feature = "planted-bugs")]
+    AnswerIgnored,
+    /// Whoever is asked begins another election beside the one that it holds.
+    #[cfg(feature = "planted-bugs")]
+    TwoElections,
+    /// A clock that is ahead steps back.
+    #[cfg(feature = "planted-bugs")]
+    ClockStepsBack,
+    /// A calendar that is far from all others counts as they do.
+    #[cfg(feature = "planted-bugs")]
+    OutlierCounts,
     /// The promised number of disks is counted among the members that are linked, not among all.
     #[cfg(feature = "planted-bugs")]
     QuorumOverLive,
@@ -107,6 +131,12 @@ impl Bug {
     #[must_use]
     pub fn inside(self) -> Option<Planted> {
         match self {
+            Self::EpochUnfenced => Some(Planted::EpochUnfenced),
+            Self::LeadsBeforeAdopting => Some(Planted::LeadsBeforeAdopting),
+            Self::AnswerIgnored => Some(Planted::AnswerIgnored),
+            Self::TwoElections => Some(Planted::TwoElections),
+            Self::ClockStepsBack => Some(Planted::ClockStepsBack),
+            Self::OutlierCounts => Some(Planted::OutlierCounts),
             Self::QuorumOverLive => Some(Planted::QuorumOverLive),
             Self::PushCountsAsStored => Some(Planted::PushCountsAsStored),
             Self::PeerVectorsMerged => Some(Planted::PeerVectorsMerged),
@@ -141,12 +171,26 @@ impl Bug {
     /// Within how many seeds it is caught, and by which rules.
     fn signature(self) -> (u64, &'static [Invariant]) {
         use Invariant::{
-            Answered, Causal, Converges, Durable, Equal, Heard, Honest, Lasting, Named, Once, Session, Starts,
+            Answered, Causal, Converges, Durable, Epochs, Equal, Heard, Honest, Lasting, Named, Once,
+            Session, Starts, Time,
         };
         match self {
-            Self::AckBeforeFsync => (50, &[Durable]),
-            Self::FullTakenForStored => (50, &[Durable, Starts]),
-            Self::FsyncErrorIgnored => (50, &[Durable, Starts]),
+            Self::AckBeforeFsync => (50, &[Durable, Epochs]),
+            Self::FullTakenForStored => (50, &[Durable, Starts, Epochs]),
+            Self::FsyncErrorIgnored => (50, &[Durable, Starts, Epochs]),
+            Self::EpochNotPersisted => (50, &[Epochs]),
+            Self::ClockForgotten => (300, &[Time]),
+            #[cfg(feature = "planted-bugs")]
+            Self::ClockStepsBack | Self::OutlierCounts => (100, &[Time]),
+            Self::GrantBeforeFsync => (500, &[Epochs]),
+            #[cfg(feature = "planted-bugs")]
+            Self::EpochUnfenced => (50, &[Epochs]),
+            #[cfg(feature = "planted-bugs")]
+            Self::LeadsBeforeAdopting => (50, &[Epochs]),
+            #[cfg(feature = "planted-bugs")]
+            Self::AnswerIgnored => (500, &[Invariant::Leads]),
+            #[cfg(feature = "planted-bugs")]
+            Self::TwoElections => (50, &[Epochs]),
             Self::BootReused => (50, &[Once, Equal, Durable, Converges, Lasting, Starts]),
             Self::CeilingForgotten => (500, &[Causal]),
             Self::IdentityForgotten => (50, &[Once, Heard, Equal, Durable]),

@@ -20,6 +20,12 @@ pub const CALENDAR_OFF_MAX: i64 = 7_000;
 const START: i64 = 1_700_000_000_000;
 const PARTS: u64 = 1_000_000;
 
+/// What a true calendar says, in microseconds.
+#[must_use]
+pub fn calendar_at(at: Micros) -> i64 {
+    START * 1000 + i64::try_from(at).unwrap_or(i64::MAX)
+}
+
 /// One machine's clocks.
 #[derive(Debug, Clone)]
 pub struct MachineClock {
@@ -29,17 +35,32 @@ pub struct MachineClock {
     rate: u64,
     /// By how many milliseconds the calendar is off.
     skew: i64,
+    lies: bool,
 }
 
 impl MachineClock {
     /// A clock that gains `drift` microseconds a second and whose calendar is `skew` milliseconds off.
     #[must_use]
     pub fn new(base: Micros, drift: i64, skew: i64) -> Self {
-        Self { base, rate: PARTS.saturating_add_signed(drift), skew }
+        Self { base, rate: PARTS.saturating_add_signed(drift), skew, lies: false }
+    }
+
+    /// The calendar is wrong, and stays so whatever is done.
+    pub fn lie(&mut self, milliseconds: i64) {
+        (self.skew, self.lies) = (milliseconds, true);
+    }
+
+    /// Whether it is wrong, and stays so.
+    #[must_use]
+    pub fn lies(&self) -> bool {
+        self.lies
     }
 
     /// Somebody sets the calendar.
     pub fn jump(&mut self, milliseconds: i64) {
+        if self.lies {
+            return;
+        }
         self.skew = (self.skew + milliseconds).clamp(-CALENDAR_OFF_MAX, CALENDAR_OFF_MAX);
     }
 

@@ -16,6 +16,8 @@ pub enum Role {
     Client,
     /// Listens.
     Subscriber,
+    /// Holds a registry.
+    Reference,
 }
 
 /// One process, over all its restarts.
@@ -58,6 +60,12 @@ impl Node {
         Self { role: Role::Subscriber, number }
     }
 
+    /// The reference service.
+    #[must_use]
+    pub fn reference() -> Self {
+        Self { role: Role::Reference, number: 0 }
+    }
+
     /// As a number, for streams of chance and for traces.
     #[must_use]
     pub fn index(self) -> u64 {
@@ -67,6 +75,7 @@ impl Node {
             Role::Proxy => 3,
             Role::Client => 4,
             Role::Subscriber => 5,
+            Role::Reference => 6,
         };
         role * 1000 + self.number as u64
     }
@@ -80,6 +89,7 @@ impl fmt::Display for Node {
             Role::Proxy => "proxy",
             Role::Client => "client",
             Role::Subscriber => "subscriber",
+            Role::Reference => return f.write_str("ref"),
         };
         write!(f, "{role}-{}", self.number + 1)
     }
@@ -120,6 +130,8 @@ pub enum Alarm {
     Think,
     /// A client has waited long enough for the answer to its request of this number.
     Patience(u64),
+    /// New settings have come.
+    Settings,
     /// The disk is done with the batch of this number.
     Disk(u64),
 }

@@ -10,6 +10,9 @@ pub const EVENTS_MIN: u64 = 2_000;
 /// Kinds of fault of a seed at least.
 pub const FAULT_KINDS_MIN: usize = 5;
 
+/// So many worlds have one among them that is long.
+const LONG_ONCE_IN: u64 = 5;
+
 /// Longest fault that ends by itself. With a new connection after it, less than the ten seconds for which servers keep what
 /// they published.
 const LENGTH_MAX: Micros = 5 * SECOND;
@@ -59,11 +62,27 @@ pub enum FaultKind {
     ClockSkew,
     /// Machines' clocks run at different speeds.
     ClockDrift,
+    /// One member more is wanted, or one less.
+    MembersChange,
+    /// A server's calendar is wrong by an hour.
+    Liar,
+    /// The reference service is killed, and starts again later.
+    ReferenceKilled,
+    /// The reference service is stopped, and goes on later.
+    ReferencePaused,
+    /// The reference service is killed, and its file comes back in an older state.
+    ReferenceRolledBack,
+    /// Its disk takes long for a while.
+    ReferenceDiskSlow,
+    /// A server does not reach the reference service, and reaches its peers.
+    ReferenceCutOff,
+    /// Two servers do not reach each other, and reach everybody else.
+    PeersCutOff,
 }
 
 impl FaultKind {
     /// Every kind.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 29] = [
         Self::ConnectionsCut,
         Self::Partition,
         Self::OneWayPartition,
@@ -85,6 +104,14 @@ impl FaultKind {
         Self::ClockJump,
         Self::ClockSkew,
         Self::ClockDrift,
+        Self::MembersChange,
+        Self::Liar,
+        Self::ReferenceKilled,
+        Self::ReferencePaused,
+        Self::ReferenceRolledBack,
+        Self::ReferenceDiskSlow,
+        Self::ReferenceCutOff,
+        Self::PeersCutOff,
     ];
 
     /// For people.
@@ -112,12 +139,20 @@ impl FaultKind {
             Self::ClockJump => "clock_jump",
             Self::ClockSkew => "clock_skew",
             Self::ClockDrift => "clock_drift",
+            Self::MembersChange => "members_change",
+            Self::Liar => "liar",
+            Self::ReferenceKilled => "reference_killed",
+            Self::ReferencePaused => "reference_paused",
+            Self::ReferenceRolledBack => "reference_rolled_back",
+            Self::ReferenceDiskSlow => "reference_disk_slow",
+            Self::ReferenceCutOff => "reference_cut_off",
+            Self::PeersCutOff => "peers_cut_off",
         }
     }
 
     /// Whether it holds from the start to the end.
     fn is_lasting(self) -> bool {
-        matches!(self, Self::ClockSkew | Self::ClockDrift)
+        matches!(self, Self::ClockSkew | Self::ClockDrift | Self::Liar)
     }
 }
 
@@ -143,8 +178,10 @@ pub struct Fault {
 pub struct Plan {
     /// Where it comes from.
     pub seed: u64,
-    /// 3 or 5.
+    /// 3 or 5, and in worlds where the members change 4 or 5.
     pub servers: usize,
+    /// Those that are members when the world begins: all, or all but one.
+    pub members: usize,
     /// 2.
     pub brokers: usize,
     /// 2.
@@ -161,6 +198,8 @@ pub struct Plan {
     pub without: BTreeSet<usize>,
     /// Whether the world goes on until it has had [`EVENTS_MIN`] events. Not when it is made smaller.
     pub fill: bool,
+    /// Whether it is one of the few that live long and have many clients. The others have as many faults in half as many events.
+    pub long: bool,
 }
 
 impl Plan {
@@ -168,9 +207,11 @@ impl Plan {
     #[must_use]
     pub fn of(seed: u64) -> Self {
         let mut random = Random::stream(seed, 1);
-        let servers = if random.once_in(3) { 5 } else { 3 };
-        let heal_at = random.within(5 * SECOND, 12 * SECOND);
-        let kinds = FAULT_KINDS_MIN + random.below(6);
+        let long = random.once_in(LONG_ONCE_IN);
+        let servers = if random.once_in(if long { 3 } else { 6 }) { 5 } else { 3 };
+        let heal_at = if long { 5 * SECOND..12 * SECOND } else { 4 * SECOND..9 * SECOND };
+        let heal_at = random.within(heal_at.start, heal_at.end);
+        let kinds = FAULT_KINDS_MIN + 1 + random.below(6);
         let mut left = FaultKind::ALL.to_vec();
         let mut faults = Vec::new();
         for _ in 0..kinds {
@@ -189,17 +230,25 @@ impl Plan {
             }
         }
         faults.sort_by_key(|fault| fault.at);
+        let changes = faults.iter().any(|fault| fault.kind == FaultKind::MembersChange);
+        let (servers, members) = match (changes, servers) {
+            (true, 3) => (4, 3),
+            (true, servers) => (servers, servers - random.below(2)),
+            (false, servers) => (servers, servers),
+        };
         Self {
             seed,
             servers,
+            members,
             brokers: 2,
             proxies: 2,
-            clients: 4 + random.below(5),
-            subscribers: 3 + random.below(3),
+            clients: if long { 4 + random.below(5) } else { 3 + random.below(2) },
+            subscribers: if long { 3 + random.below(3) } else { 2 + random.below(2) },
             heal_at,
             faults,
             without: BTreeSet::new(),
             fill: true,
+            long,
         }
     }
 
@@ -225,7 +274,7 @@ mod tests {
             let plan = Plan::of(seed);
             let kinds: BTreeSet<FaultKind> = plan.faults.iter().map(|fault| fault.kind).collect();
             assert!(kinds.len() >= FAULT_KINDS_MIN, "seed {seed}");
-            assert!(matches!(plan.servers, 3 | 5));
+            assert!(matches!((plan.servers, plan.members), (3, 3) | (4, 3) | (5, 4 | 5)));
         }
     }
 }

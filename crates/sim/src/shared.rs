@@ -9,18 +9,30 @@ use crate::node::{Alarm, ConnectionId, Happening, Node, Role, Side};
 use crate::queue::{Event, Queue};
 use crate::random::Random;
 use crate::trace::Trace;
-use crate::volume::Volume;
+use crate::volume::{Beside, Volume};
 use bytes::Bytes;
 use papo_protocol::request::{Call, HistoryScope, read_request};
 use papo_protocol::time::Now;
-use papo_replica::{Op, VersionVector};
-use std::collections::{BTreeMap, VecDeque};
+use papo_protocol::{Boot, Epoch, ServerName};
+use papo_replica::{Membership, Op};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// A write on a slow disk may take so long.
 pub const DISK_SLOW_MAX: Micros = 2 * SECOND;
 /// A server that has heard another at once for so long has no older question open.
 const ASKING_TAKES: Micros = 500 * MILLISECOND;
+
+/// Who hears others at once for so long has exchanged greetings with them, and rests from a stop.
+const READY_WITHIN: Micros = SECOND;
+/// A server that had no room on its disk has found out within this that there is some again; and all servers have new settings.
+const ROOM_KNOWN_WITHIN: Micros = 5 * SECOND;
+
+/// The number of a server, from 0.
+#[must_use]
+pub fn number_of(name: &ServerName) -> Option<usize> {
+    name.as_str().rsplit_once('-')?.1.parse::<usize>().ok()?.checked_sub(1)
+}
 
 /// Whether a process runs.
 #[derive(Debug)]
@@ -75,6 +87,14 @@ pub struct Shared {
     pub bug: Option<Bug>,
     /// Whether all machines have the same calendar, as publishing again presumes.
     pub calendars_agree: bool,
+    /// Who the servers are, as the settings say.
+    pub membership: Membership,
+    /// When that last changed.
+    pub members_changed_at: Micros,
+    /// Whether the lowest rank is the best coordinator.
+    pub lowest_leads: bool,
+    /// Servers that were told to stop.
+    pub leaving: BTreeSet<usize>,
     /// Chance of disks.
     pub disk_random: Random,
     /// Chance of boots.
@@ -126,6 +146,12 @@ impl Shared {
             .map_or_else(|| MachineClock::new(0, 0, 0).read(self.now), |process| process.clock.read(self.now))
     }
 
+    /// Whether the calendar of a process lies.
+    #[must_use]
+    pub fn lies(&self, node: Node) -> bool {
+        self.processes.get(&node).is_some_and(|process| process.clock.lies())
+    }
+
     /// How long a process has run in this incarnation, or would have, had nobody stopped it.
     #[must_use]
     pub fn stood_still(&self, node: Node) -> Micros {
@@ -145,9 +171,10 @@ impl Shared {
     }
 
     /// A volume takes a batch, and what is then on enough disks stays there.
-    pub fn commit(&mut self, node: Node, ops: &[Arc<Op>], shown: Option<VersionVector>) {
+    pub fn commit(&mut self, node: Node, ops: &[Arc<Op>], mut beside: Beside) {
+        beside.epoch.take_if(|_| self.bug == Some(Bug::EpochNotPersisted));
         if let Some(volume) = self.volumes.get_mut(node.number) {
-            volume.commit(ops, shown);
+            volume.commit(ops, beside);
         }
         for (number, volume) in self.volumes.iter_mut().enumerate() {
             let server = Node::server(number);
@@ -207,6 +234,59 @@ impl Shared {
                 format!("{node} says that {name:?} does not exist, which {} has", Node::server(witness))
             });
         }
+    }
+
+    /// The numbers of the members.
+    #[must_use]
+    pub fn members(&self) -> Vec<usize> {
+        self.membership.members.iter().filter_map(number_of).collect()
+    }
+
+    /// The members are others, or a server has taken that over.
+    pub fn note_members(&mut self) {
+        let members = self.members();
+        self.checker.on_members(members, &self.volumes);
+    }
+
+    /// The reference service grants an epoch. Whoever claims has asked all that are better; if one of those could lead, it has
+    /// answered.
+    pub fn on_granted(&mut self, name: &ServerName, boot: Boot, epoch: Epoch) {
+        let Some(claimant) = number_of(name) else { return };
+        self.count("epochs_granted");
+        self.checker.on_granted(self.now, claimant, boot, epoch);
+        let Some(began) = self.checker.epochs.unanswered_since(boot) else { return };
+        let is_better = |other: &usize| if self.lowest_leads { *other < claimant } else { *other > claimant };
+        let better =
+            (0..self.volumes.len()).filter(is_better).find(|other| self.would_lead(*other, claimant, began));
+        if let Some(better) = better {
+            let better = Node::server(better);
+            self.violate(Invariant::Leads, || {
+                format!("{epoch} is granted to {name}, which heard nothing of {better}, which is better and as able to lead")
+            });
+        }
+    }
+
+    /// Whether a server would surely have led when this other one began its election: it was a member past its start barrier, had room
+    /// on its disk, and all who matter heard each other at once. None but the best may then go on to claim.
+    fn would_lead(&self, server: usize, asker: usize, began: Micros) -> bool {
+        let is_quick = |a, b| self.quick_since(a, b).is_some_and(|since| since + READY_WITHIN < began);
+        let long_ago = |at: Micros| at == 0 || at + ROOM_KNOWN_WITHIN < began;
+        let (node, asker, reference) = (Node::server(server), Node::server(asker), Node::reference());
+        let has_room = self.volumes.get(server).is_some_and(|volume| {
+            !volume.is_slow() && !volume.is_full() && long_ago(volume.troubled_until())
+        });
+        let members = self.members();
+        let others =
+            members.iter().filter(|other| **other != server && is_quick(node, Node::server(**other)));
+        has_room
+            && long_ago(self.members_changed_at)
+            && members.contains(&server)
+            && others.count() + 1 > members.len() / 2
+            && !self.leaving.contains(&server)
+            && !self.checker.epochs.may_stay_out(self.now, server)
+            && is_quick(node, reference)
+            && is_quick(node, asker)
+            && is_quick(asker, reference)
     }
 
     /// Counts a rare path.

@@ -3,6 +3,17 @@
 use crate::clock::{Micros, SECOND};
 use std::fmt;
 
+/// Bytes as numbers, of which their length is the last: different for different bytes.
+pub(crate) fn words(bytes: &[u8]) -> impl Iterator<Item = u64> {
+    let (words, rest) = bytes.as_chunks::<8>();
+    let mut last = [0; 8];
+    for (to, from) in last.iter_mut().zip(rest) {
+        *to = *from;
+    }
+    let ends = [u64::from_le_bytes(last), bytes.len() as u64];
+    words.iter().map(|word| u64::from_le_bytes(*word)).chain(ends)
+}
+
 /// The trace of one run.
 #[derive(Debug)]
 pub struct Trace {
@@ -24,14 +35,9 @@ impl Trace {
 
     /// Takes bytes in.
     pub fn bytes(&mut self, bytes: &[u8]) {
-        for part in bytes.chunks(8) {
-            let mut word = [0; 8];
-            for (to, from) in word.iter_mut().zip(part) {
-                *to = *from;
-            }
-            self.number(u64::from_le_bytes(word));
+        for word in words(bytes) {
+            self.number(word);
         }
-        self.number(bytes.len() as u64);
     }
 
     /// Adds a line, if lines are wanted.

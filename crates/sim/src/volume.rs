@@ -4,13 +4,17 @@
 use crate::clock::Micros;
 use crate::node::ConnectionId;
 use papo_protocol::lamport::Lamport;
-use papo_protocol::{Boot, Identity};
-use papo_replica::{Op, VersionVector};
+use papo_protocol::{Boot, Epoch, Identity};
+use papo_replica::{KeptClock, Moment, Offset, Op, VersionVector};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Lamport values that may be sent beyond the last one stored. Far fewer than a real server has, so that it matters.
 const LAMPORT_LEASE: u64 = 8;
+
+/// Times that may be given out beyond the last one stored (`node` has the same).
+const TIME_LEASE: Duration = Duration::from_secs(2);
 
 /// One commit.
 #[derive(Debug, Clone)]
@@ -19,6 +23,17 @@ struct Commit {
     /// As they were then.
     ceiling: Lamport,
     shown: VersionVector,
+    epoch: Epoch,
+    clock: KeptClock,
+}
+
+/// What a batch stores beside operations, in place of what was stored before; `None` while that is the same.
+#[derive(Debug, Clone, Default)]
+pub struct Beside {
+    /// What is shown.
+    pub shown: Option<VersionVector>,
+    /// The highest epoch of a coordinator.
+    pub epoch: Option<Epoch>,
 }
 
 /// What is on one server's disk.
@@ -36,6 +51,8 @@ pub struct Volume {
     troubled_until: Micros,
     ceiling: Lamport,
     shown: VersionVector,
+    epoch: Epoch,
+    clock: KeptClock,
     /// Faults by which it is full.
     full: u32,
     /// Faults by which it is slow.
@@ -46,14 +63,21 @@ pub struct Volume {
 
 impl Volume {
     /// Writes a batch and fsyncs it.
-    pub fn commit(&mut self, ops: &[Arc<Op>], shown: Option<VersionVector>) {
-        self.shown = shown.unwrap_or_else(|| std::mem::take(&mut self.shown));
+    pub fn commit(&mut self, ops: &[Arc<Op>], beside: Beside) {
+        self.shown = beside.shown.unwrap_or_else(|| std::mem::take(&mut self.shown));
+        self.epoch = beside.epoch.unwrap_or(self.epoch);
         for op in ops {
             *self.identities.entry(op.identity).or_default() += 1;
             let count = self.counts.entry(op.dot.boot).or_default();
             *count = (*count).max(op.dot.seq);
         }
-        self.commits.push(Commit { ops: ops.to_vec(), ceiling: self.ceiling, shown: self.shown.clone() });
+        self.commits.push(Commit {
+            ops: ops.to_vec(),
+            ceiling: self.ceiling,
+            shown: self.shown.clone(),
+            epoch: self.epoch,
+            clock: self.clock,
+        });
     }
 
     /// All operations, in the order in which they were written.
@@ -66,6 +90,11 @@ impl Volume {
     #[must_use]
     pub fn holds(&self, identity: &Identity) -> bool {
         self.identities.contains_key(identity)
+    }
+
+    /// The boots that wrote what is on it, or was before it was harmed.
+    pub fn boots(&self) -> impl Iterator<Item = Boot> {
+        self.counts.keys().chain(self.ghosts.keys()).copied()
     }
 
     /// How many operations of a boot are on it.
@@ -110,19 +139,40 @@ impl Volume {
         &self.shown
     }
 
+    /// The highest epoch of a coordinator.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
     /// No Lamport value above this was ever sent.
     #[must_use]
     pub fn ceiling(&self) -> Lamport {
         self.ceiling
     }
 
-    /// Stores a ceiling above this value.
-    pub fn raise_ceiling(&mut self, above: Lamport) -> Lamport {
+    /// What is kept of the clock: no time above its ceiling was ever given out.
+    #[must_use]
+    pub fn clock(&self) -> KeptClock {
+        self.clock
+    }
+
+    /// Stores ceilings above this value and this time.
+    pub fn raise_ceilings(&mut self, above: Lamport, clock: KeptClock) -> (Lamport, Moment) {
         let ceiling = Lamport::new(above.get().saturating_add(LAMPORT_LEASE)).unwrap_or(Lamport::MAX);
+        let time = clock.ceiling + Offset::from(TIME_LEASE);
         if !self.is_full() {
             self.ceiling = ceiling;
+            self.clock = KeptClock { ceiling: time, ..clock };
         }
-        ceiling
+        (ceiling, time)
+    }
+
+    /// Stores what the clock really gave out: nothing comes after it.
+    pub fn settle_clock(&mut self, clock: KeptClock) {
+        if !self.is_full() {
+            self.clock = clock;
+        }
     }
 
     /// Whether there is no room.
@@ -168,10 +218,13 @@ impl Volume {
         let lost = self.commits.split_off(kept);
         if let Some(first) = lost.first() {
             self.ceiling = self.commits.last().map_or(first.ceiling, |last| last.ceiling);
+            self.clock = self.commits.last().map_or(first.clock, |last| last.clock);
         }
         self.shown = self.commits.last().map(|last| last.shown.clone()).unwrap_or_default();
+        self.epoch = self.commits.last().map(|last| last.epoch).unwrap_or_default();
         if kept == 0 {
             self.ceiling = Lamport::default();
+            self.clock = KeptClock::default();
         }
         for op in self.commits.iter().flat_map(|commit| &commit.ops) {
             let count = self.counts.entry(op.dot.boot).or_default();

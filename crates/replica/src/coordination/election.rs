@@ -3,6 +3,7 @@
 use super::{Act, Coordination, Fitness, Lull, Message, State, Step};
 use crate::constants::{ADOPT_WAIT, ANSWER_WAIT, CLAIM_AGAIN, CLAIMS_MAX, ELECTION_AGAIN, LEAD_WAIT};
 use crate::notice::{ElectionOutcome, Notice};
+use crate::planted::Planted;
 use papo_protocol::ServerName;
 use papo_protocol::epoch::Epoch;
 use papo_protocol::reference::{Claim, ClaimAnswer, ClaimRefusal, ReferenceCall, Resign};
@@ -36,6 +37,9 @@ impl Coordination {
                 if !self.may_elect() || !self.is_asked_by(from) => {}
             State::Leaderless { .. } | State::Electing { .. } => {
                 self.askers.insert(from.clone());
+                if self.plant.has(Planted::TwoElections) {
+                    self.elect(now);
+                }
                 if self.hears_reference(now) {
                     self.answer_askers(now);
                 } else {
@@ -160,6 +164,10 @@ impl Coordination {
             State::Leaderless { .. } | State::Following { .. } | State::Leading(_) => now,
         };
         self.note_epoch(now, epoch);
+        if self.plant.has(Planted::LeadsBeforeAdopting) {
+            self.adopted = epoch;
+            return self.lead(now);
+        }
         if self.fitness == Fitness::Fit {
             let step = Step::Adopting { epoch, until: now + ADOPT_WAIT };
             self.state = State::Electing { began, step };

@@ -3,6 +3,7 @@
 use super::{Act, Coordination, Herald, Lull, Message, State};
 use crate::constants::CLOSED_LINK_GRACE;
 use crate::notice::{ElectionOutcome, Notice};
+use crate::planted::Planted;
 use papo_protocol::ServerName;
 use papo_protocol::epoch::Epoch;
 use std::time::Duration;
@@ -62,7 +63,7 @@ impl Coordination {
 
     /// A beat of the coordinator of an epoch that is no lower than any known.
     pub(super) fn on_lead(&mut self, now: Duration, from: &ServerName, epoch: Epoch) {
-        if epoch == self.adopted && self.is_past_barrier {
+        if (epoch == self.adopted || self.plant.has(Planted::EpochUnfenced)) && self.is_past_barrier {
             return self.follow(now, from);
         }
         // It is obeyed once its epoch is on the disk, and gets the time for that.

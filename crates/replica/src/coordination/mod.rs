@@ -49,6 +49,7 @@ use crate::constants::{
     SUSPECT_COORDINATOR_AFTER,
 };
 use crate::notice::{ElectionOutcome, Notice};
+use crate::planted::{Plant, Planted};
 use contacts::Contacts;
 use leading::Office;
 use papo_protocol::epoch::Epoch;
@@ -167,6 +168,7 @@ pub(crate) struct Coordination {
     /// It was called late, and has given others the time to be heard.
     is_resuming: bool,
     acts: Vec<Act>,
+    pub(crate) plant: Plant,
 }
 
 impl Coordination {
@@ -197,6 +199,7 @@ impl Coordination {
             offer: None,
             is_resuming: false,
             acts: Vec::new(),
+            plant: Plant::default(),
         };
         coordination.on_members(now, members);
         coordination
@@ -342,6 +345,7 @@ impl Coordination {
         self.note_epoch(now, epoch);
         match message {
             Message::Elect { .. } => return self.on_elect(now, from),
+            Message::Answer { .. } if self.plant.has(Planted::AnswerIgnored) => return,
             Message::Answer { .. } => return self.on_answer(now, from),
             Message::Lead { .. }
             | Message::Follows { .. }
@@ -350,7 +354,7 @@ impl Coordination {
             | Message::HandOver { .. } => {}
         }
         // From here on, what has a lower epoch changes nothing.
-        if epoch < self.highest() {
+        if epoch < self.highest() && !self.plant.has(Planted::EpochUnfenced) {
             if epoch < self.adopted {
                 self.tell_what_is_obeyed(from);
             }

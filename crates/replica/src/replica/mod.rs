@@ -358,6 +358,8 @@ impl Replica {
     #[cfg(feature = "planted-bugs")]
     pub fn plant(&mut self, bug: crate::planted::Planted) {
         self.plant.bug = Some(bug);
+        self.coordination.plant.bug = Some(bug);
+        self.timekeeping.plant(bug);
         self.history.shows_twins = bug == crate::planted::Planted::TwinsShown;
     }
 

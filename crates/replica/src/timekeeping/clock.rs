@@ -16,6 +16,7 @@
 
 use super::{Moment, Offset};
 use crate::constants::CALENDAR_JUMP;
+use crate::planted::{Plant, Planted};
 use papo_protocol::time::Now;
 use std::time::Duration;
 
@@ -42,6 +43,7 @@ pub struct Timekeeper {
     calendar_read_at: Duration,
     /// The newest time that anybody outside was told.
     given_out: Moment,
+    pub(crate) plant: Plant,
 }
 
 impl Timekeeper {
@@ -56,6 +58,7 @@ impl Timekeeper {
             calendar,
             calendar_read_at: now.monotonic,
             given_out: kept.ceiling,
+            plant: Plant::default(),
         };
         clock.rise_above(now.monotonic, kept.ceiling);
         clock
@@ -126,6 +129,9 @@ impl Timekeeper {
     fn aim_at(&mut self, now: Duration, target: Moment) {
         let time = self.at(now);
         (self.set_at, self.time) = (now, time.max(target));
+        if self.plant.has(Planted::ClockStepsBack) {
+            self.time = target;
+        }
         self.ahead = self.time - target;
     }
 

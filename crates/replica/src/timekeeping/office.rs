@@ -91,6 +91,13 @@ impl Timekeeping {
         }
     }
 
+    /// Plants a bug.
+    #[cfg(feature = "planted-bugs")]
+    pub(crate) fn plant(&mut self, bug: crate::planted::Planted) {
+        self.clock.plant.bug = Some(bug);
+        self.rounds.plant.bug = Some(bug);
+    }
+
     /// Turns what the machine's clocks say into the time to stamp with.
     pub(crate) fn read(&mut self, machine: Now) -> Now {
         let (now, CalendarJumped(jumped)) = self.clock.read(machine);

@@ -14,6 +14,7 @@ use crate::constants::{
     PROBE_TIME_MAX, PROBES_A_ROUND, QUICK_ENOUGH, READING_BOUND, READINGS_TO_TRUST, ROUND_INTERVAL_MIN,
     ROUND_TIME_MAX, ROUND_TRIPS_KEPT,
 };
+use crate::planted::{Plant, Planted};
 use papo_protocol::ServerName;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -94,12 +95,15 @@ pub(crate) struct Rounds {
     /// The quickest round trip to each server in its last rounds.
     round_trips: BTreeMap<ServerName, VecDeque<Duration>>,
     running: Option<Round>,
+    pub(crate) plant: Plant,
 }
 
 #[derive(Debug)]
 struct Round {
     began: Duration,
     members: BTreeMap<ServerName, Probing>,
+    /// For a planted bug.
+    counts_outliers: bool,
 }
 
 /// One member, as far as it has been probed.
@@ -143,6 +147,7 @@ impl Rounds {
             last_token: 0,
             round_trips: BTreeMap::new(),
             running: None,
+            plant: Plant::default(),
         }
     }
 
@@ -175,7 +180,7 @@ impl Rounds {
     /// Begins a round with these members.
     pub(crate) fn begin(&mut self, now: Duration, members: Vec<ServerName>, steps: &mut Vec<RoundStep>) {
         (self.last_began, self.wanted_at, self.operations) = (Some(now), None, 0);
-        let mut round = Round { began: now, members: BTreeMap::new() };
+        let mut round = Round { began: now, members: BTreeMap::new(), counts_outliers: false };
         for to in members {
             let mut probing = Probing { asked: None, left: PROBES_A_ROUND, best: None };
             probing.ask_again(now, &to, &mut self.last_token, steps);
@@ -221,7 +226,8 @@ impl Rounds {
             let is_late = own.monotonic >= round.began + ROUND_TIME_MAX;
             is_late || round.members.values().all(|member| member.asked.is_none())
         };
-        let round = self.running.take_if(over)?;
+        let mut round = self.running.take_if(over)?;
+        round.counts_outliers = self.plant.has(Planted::OutlierCounts);
         let noise = self.note_round_trips(&round);
         Some(round.conclude(own, &noise, is_cluster_of_one))
     }
@@ -274,6 +280,11 @@ impl Round {
             self.members.into_iter().filter_map(|(name, member)| Some((name, member.best?))).collect();
         let mut calendars: Vec<_> = measured.iter().map(|(_, measured)| measured.calendar).collect();
         calendars.push(from_monotonic(own.calendar));
+        if self.counts_outliers {
+            let sum: i64 = calendars.iter().map(|calendar| calendar.micros()).sum();
+            let mean = Offset::from_micros(sum / i64::try_from(calendars.len()).unwrap_or(1));
+            calendars.fill(mean);
+        }
 
         let mut concluded = Concluded {
             outcome: RoundOutcome::Disagreed,

@@ -2,9 +2,13 @@
 //! once; nothing that is checked may look at it.
 
 mod ending;
+mod epochs;
 mod states;
+mod times;
 
-pub use states::{Harm, LOOKS_TO_SPREAD};
+pub use epochs::{Epochs, View};
+pub use states::{Harm, LOOKS_TO_SPREAD, Look};
+pub use times::Times;
 
 use crate::clock::Micros;
 use crate::hosts::receipt::Receipt;
@@ -26,12 +30,18 @@ pub enum Invariant {
     Once,
     /// 3: equal vectors, equal state.
     Equal,
+    /// 4: at most one coordinator an epoch; epochs only grow; a lower one changes nothing.
+    Epochs,
+    /// 5: time never runs backwards on a server, follows no liar, and is the same on all.
+    Time,
     /// 6: the Lamport order respects causality.
     Causal,
     /// 7: a request is answered exactly once, in time, and with its own answer.
     Answered,
     /// 8: tables are bounded.
     Bounded,
+    /// 9: no mind panics.
+    Panics,
     /// 10: a subscriber gets what it named.
     Named,
     /// 11: a subscriber hears each message exactly once.
@@ -46,6 +56,8 @@ pub enum Invariant {
     Starts,
     /// What one server shows, the others that hold it show soon.
     Spreads,
+    /// Who leads is the best that may, and in the end all agree on it.
+    Leads,
     /// What was refused did not happen, and what nobody did is not refused.
     Honest,
 }
@@ -56,9 +68,12 @@ impl fmt::Display for Invariant {
             Self::Durable => "1 (durable)",
             Self::Once => "2 (once)",
             Self::Equal => "3 (equal)",
+            Self::Epochs => "4 (epochs)",
+            Self::Time => "5 (time)",
             Self::Causal => "6 (causal)",
             Self::Answered => "7 (answered)",
             Self::Bounded => "8 (bounded)",
+            Self::Panics => "9 (panics)",
             Self::Named => "10 (named)",
             Self::Heard => "11 (heard)",
             Self::Lasting => "12 (lasting)",
@@ -66,6 +81,7 @@ impl fmt::Display for Invariant {
             Self::Session => "session",
             Self::Starts => "start",
             Self::Spreads => "spreading",
+            Self::Leads => "leadership",
             Self::Honest => "honesty",
         })
     }
@@ -172,7 +188,8 @@ pub struct Listening {
 #[derive(Debug)]
 pub struct Checker {
     durability: Durability,
-    servers: usize,
+    /// The members by the settings, and by those before: some servers may have these still.
+    members: [Vec<usize>; 2],
     posts: BTreeMap<String, Post>,
     /// Texts by identity.
     texts: BTreeMap<Identity, String>,
@@ -190,6 +207,8 @@ pub struct Checker {
     pub listening: BTreeMap<usize, Listening>,
     /// What was seen with each vector, in short and as exported.
     states: HashMap<(u64, bool), u64>,
+    /// What each server showed at the last look, and in which boot.
+    looked_at: BTreeMap<usize, (Boot, u64)>,
     /// What each server showed, and in which boot, at the last few looks.
     shown_before: BTreeMap<usize, VecDeque<(Boot, VersionVector)>>,
     /// The highest Lamport value that each server has said.
@@ -203,6 +222,12 @@ pub struct Checker {
     pub created: BTreeMap<Created, Creation>,
     /// Servers whose disk may not hold how far their Lamport clock has come.
     at_risk: BTreeSet<usize>,
+    /// Who led, and when.
+    pub epochs: Epochs,
+    /// What times were given out.
+    pub times: Times,
+    /// A calendar is so wrong that nobody can tell whether a message is too old to be published again.
+    pub has_liar: bool,
     /// When a broker last asked a server to serve a request as things stand.
     pub last_resort_at: Option<Micros>,
     /// What was first seen to be broken.
@@ -212,10 +237,11 @@ pub struct Checker {
 impl Checker {
     /// Nothing seen yet.
     #[must_use]
-    pub fn new(durability: Durability, servers: usize) -> Self {
+    pub fn new(durability: Durability, members: usize) -> Self {
+        let members: Vec<usize> = (0..members).collect();
         Self {
             durability,
-            servers,
+            members: [members.clone(), members],
             posts: BTreeMap::new(),
             texts: BTreeMap::new(),
             others: BTreeMap::new(),
@@ -225,6 +251,7 @@ impl Checker {
             unheard: BTreeSet::new(),
             listening: BTreeMap::new(),
             states: HashMap::new(),
+            looked_at: BTreeMap::new(),
             shown_before: BTreeMap::new(),
             said: BTreeMap::new(),
             durable: HashMap::new(),
@@ -232,17 +259,51 @@ impl Checker {
             floors: HashMap::new(),
             created: BTreeMap::new(),
             at_risk: BTreeSet::new(),
+            epochs: Epochs::default(),
+            times: Times::default(),
+            has_liar: false,
             last_resort_at: None,
             violation: None,
         }
     }
 
-    /// On how many disks a write is when it is acknowledged.
-    fn promised(&self) -> usize {
+    /// On how many of so many members' disks a write is when it is acknowledged.
+    fn promised(&self, members: usize) -> usize {
         match self.durability {
             Durability::Local => 1,
-            Durability::Majority => self.servers / 2 + 1,
-            Durability::All => self.servers,
+            Durability::Majority => members / 2 + 1,
+            Durability::All => members,
+        }
+    }
+
+    /// How many operations of a boot are on the promised number of disks now. A disk that was harmed counts as it was before, while
+    /// there is a server that may not know.
+    fn on_promised_disks(&self, boot: Boot, volumes: &[Volume]) -> u64 {
+        let of = |members: &Vec<usize>| {
+            let held = members.iter().filter_map(|number| volumes.get(*number));
+            let mut counts: Vec<u64> =
+                held.map(|volume| volume.count(boot).max(volume.ghosts(boot))).collect();
+            counts.sort_unstable_by(|a, b| b.cmp(a));
+            counts.get(self.promised(members.len()).saturating_sub(1)).copied().unwrap_or(0)
+        };
+        self.members.iter().map(of).max().unwrap_or(0)
+    }
+
+    fn note_durable(&mut self, boot: Boot, volumes: &[Volume]) {
+        let count = self.on_promised_disks(boot, volumes);
+        let durable = self.durable.entry(boot).or_default();
+        *durable = (*durable).max(count);
+    }
+
+    /// The settings name other members.
+    pub fn on_members(&mut self, members: Vec<usize>, volumes: &[Volume]) {
+        let [now, before] = &mut self.members;
+        if *now != members {
+            *before = std::mem::replace(now, members);
+        }
+        let boots: BTreeSet<Boot> = volumes.iter().flat_map(Volume::boots).collect();
+        for boot in boots {
+            self.note_durable(boot, volumes);
         }
     }
 
@@ -266,17 +327,11 @@ impl Checker {
         self.posts.entry(text.to_owned()).or_insert(post);
     }
 
-    /// A batch is on a disk. An operation that is then on the promised number of disks was durable once, which is a lasting fact. A
-    /// disk that was harmed counts as it was before, while there is a server that may not know.
+    /// A batch is on a disk. An operation that is then on the promised number of disks was durable once, which is a lasting fact.
     pub fn on_commit(&mut self, ops: &[Arc<Op>], volumes: &[Volume]) {
-        let promised = self.promised();
-        for op in ops {
-            let (boot, seq) = (op.dot.boot, op.dot.seq);
-            let holds = |volume: &&Volume| volume.count(boot).max(volume.ghosts(boot)) >= seq;
-            if volumes.iter().filter(holds).count() >= promised {
-                let durable = self.durable.entry(boot).or_default();
-                *durable = (*durable).max(seq);
-            }
+        let boots: BTreeSet<Boot> = ops.iter().map(|op| op.dot.boot).collect();
+        for boot in boots {
+            self.note_durable(boot, volumes);
         }
     }
 
@@ -285,7 +340,8 @@ impl Checker {
         let Receipt { identity, lamport, boot, seq } = receipt;
         let server = server + 1;
         if self.durable.get(&boot).is_none_or(|durable| *durable < seq) {
-            let promised = self.promised();
+            let promised = self.members.each_ref().map(|members| self.promised(members.len()));
+            let promised = promised.into_iter().min().unwrap_or(0);
             self.violate(at, Invariant::Durable, || {
                 format!("server-{server} acknowledges {identity}, which was never on {promised} disks")
             });
@@ -305,9 +361,12 @@ impl Checker {
         if self.durability == Durability::Local {
             return;
         }
-        let majority = self.servers / 2 + 1;
+        let [members, _] = &self.members;
+        let majority = members.len() / 2 + 1;
         let floor = self.acknowledged.iter().rev().find(|(_, (writer, seq))| {
-            volumes.iter().filter(|volume| volume.count(*writer) < *seq).count() < majority
+            let lacks =
+                |number: &&usize| volumes.get(**number).is_none_or(|volume| volume.count(*writer) < *seq);
+            members.iter().filter(lacks).count() < majority
         });
         if let Some((floor, _)) = floor {
             self.floors.insert(boot, *floor);
@@ -345,6 +404,7 @@ impl Checker {
     pub fn on_start(&mut self, server: usize) {
         if self.at_risk.remove(&server) {
             self.said.remove(&server);
+            self.times.on_forgotten(server);
         }
     }
 

@@ -2,14 +2,26 @@
 
 use super::{Checker, Invariant};
 use crate::clock::Micros;
+use crate::trace::words;
 use crate::volume::Volume;
 use papo_protocol::{Boot, Identity};
 use papo_replica::{Durability, History, VersionVector, export};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 
 /// Looks within which what is shown by one server is shown by another that hears it: two seconds, in which each asks the other once
 /// at least.
 pub const LOOKS_TO_SPREAD: usize = 4;
+
+/// How closely a server is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// The order of what it shows, if its vector is not that of the last look.
+    IfChanged,
+    /// The order of what it shows.
+    Anyhow,
+    /// The bytes of its exports.
+    Thorough,
+}
 
 /// Volumes that were harmed since all servers were last in sync. A minority at most.
 #[derive(Debug, Default)]
@@ -65,16 +77,15 @@ pub(super) fn exports(history: &History) -> Vec<u8> {
 }
 
 impl Checker {
-    /// Looks at what a server shows: whoever has the same vector, now or ever, must show the same. `thoroughly` compares the bytes of exports.
-    pub fn on_state(&mut self, at: Micros, server: usize, history: &History, thoroughly: bool) {
+    /// Looks at what a server shows: whoever has the same vector, now or ever, must show the same.
+    pub fn on_state(&mut self, at: Micros, (server, boot): (usize, Boot), history: &History, look: Look) {
         let shown = vector(history.shown());
-        let state = if thoroughly {
-            exports(history).chunks(8).fold(3, |hash, part| {
-                part.iter().fold(mix(hash, part.len() as u64), |hash, byte| mix(hash, u64::from(*byte)))
-            })
-        } else {
-            order(history)
-        };
+        let before = self.looked_at.insert(server, (boot, shown));
+        if look == Look::IfChanged && before == Some((boot, shown)) {
+            return;
+        }
+        let thoroughly = look == Look::Thorough;
+        let state = if thoroughly { words(&exports(history)).fold(3, mix) } else { order(history) };
         let before = *self.states.entry((shown, thoroughly)).or_insert(state);
         if before != state {
             self.violate(at, Invariant::Equal, || {
@@ -96,28 +107,23 @@ impl Checker {
         }
     }
 
-    /// Two servers have heard each other at once for [`LOOKS_TO_SPREAD`] looks and more: what one showed that long ago, the other
-    /// shows now, as far as it holds it.
-    pub fn check_spread(&mut self, at: Micros, from: (usize, Boot), to: usize, history: &History) {
-        let before = self.shown_before.get(&from.0).filter(|before| before.len() > LOOKS_TO_SPREAD);
-        let Some((boot, shown)) = before.and_then(VecDeque::front) else { return };
-        if *boot != from.1 {
-            return;
-        }
-        let late = shown
+    /// What one server showed [`LOOKS_TO_SPREAD`] looks ago in this boot, and another one holds and does not show, in words. It should
+    /// not be so if they have heard each other at once for that long and more.
+    #[must_use]
+    pub fn late(&self, from: (usize, Boot), to: usize, history: &History) -> Option<String> {
+        let before = self.shown_before.get(&from.0).filter(|before| before.len() > LOOKS_TO_SPREAD)?;
+        let (_, shown) = before.front().filter(|(boot, _)| *boot == from.1 && from.0 != to)?;
+        let (writer, count) = shown
             .iter()
-            .find(|(writer, count)| history.shown().get(writer) < (*count).min(history.count(writer)));
-        if let Some((writer, count)) = late {
-            let text = format!(
-                "server-{} has long shown {count} operations of {}, and server-{} only {} of the {} that it holds",
-                from.0 + 1,
-                writer.origin,
-                to + 1,
-                history.shown().get(writer),
-                history.count(writer)
-            );
-            self.violate(at, Invariant::Spreads, || text);
-        }
+            .find(|(writer, count)| history.shown().get(writer) < (*count).min(history.count(writer)))?;
+        Some(format!(
+            "server-{} has long shown {count} operations of {}, and server-{} only {} of the {} that it holds",
+            from.0 + 1,
+            writer.origin,
+            to + 1,
+            history.shown().get(writer),
+            history.count(writer)
+        ))
     }
 
     /// Whether harm has taken anything that the durability lets it take. Also an operation whose identity lives on in a twin: a

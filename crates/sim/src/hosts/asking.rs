@@ -59,16 +59,16 @@ impl Ask {
     pub fn draw(random: &mut Random, users: usize, client: usize, serial: u64, known: &Known<'_>) -> Self {
         let channel =
             |random: &mut Random| match (random.within(0, 8), random.pick(known.own), known.told.last()) {
-                (0 | 1, Some(channel), _) | (2 | 3, _, Some(channel)) => channel.clone(),
+                (0 | 1, Some(channel), _) | (2..=4, _, Some(channel)) => channel.clone(),
                 _ => random.pick(&CHANNELS).map(|channel| (*channel).to_owned()).unwrap_or_default(),
             };
         match random.within(0, 100) {
             0..50 => Self::Post(Target::Channel(channel(random))),
             50..65 => Self::Post(Target::User(user_name(random.below(users)))),
             65..67 => Self::Channel(channel(random)),
-            67..72 => Self::OwnChannel(format!("own-{client}-{serial}")),
-            72..76 => Self::Login,
-            76..82 => Self::History(channel(random)),
+            67..74 => Self::OwnChannel(format!("own-{client}-{serial}")),
+            74..77 => Self::Login,
+            77..82 => Self::History(channel(random)),
             82..89 => Self::Walk(random.pick(&CHANNELS).map(|name| (*name).to_owned()).unwrap_or_default()),
             89..93 => Self::OwnHistory,
             93..95 => Self::Channels,

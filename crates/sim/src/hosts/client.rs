@@ -88,7 +88,7 @@ impl Client {
     /// Of a drawn habit.
     #[must_use]
     pub fn new(number: usize, brokers: usize, servers: usize, users: usize, mut random: Random) -> Self {
-        let through_broker = number < 2 || !random.once_in(4);
+        let through_broker = number < 2 || !random.once_in(3);
         let patient = number == 0 || (number > 1 && random.once_in(2));
         let habit = Habit {
             through_broker,
@@ -181,7 +181,7 @@ impl Client {
             Happening::Unreachable { .. } => self.dial_another(shared),
             Happening::Alarm(Alarm::Think) => self.think(shared),
             Happening::Alarm(Alarm::Patience(attempt)) => self.on_patience(shared, attempt),
-            Happening::Alarm(Alarm::Tick | Alarm::Beat | Alarm::Disk(_)) => {}
+            Happening::Alarm(Alarm::Tick | Alarm::Beat | Alarm::Disk(_) | Alarm::Settings) => {}
         }
     }
 
@@ -259,7 +259,7 @@ impl Client {
 
     fn send(&mut self, shared: &mut Shared) {
         let (Some(session), Some(pending)) = (&self.session, &mut self.pending) else { return };
-        let absurd = self.habit.has_clock && self.random.once_in(300);
+        let absurd = self.habit.has_clock && self.random.once_in(150);
         let clock = match (absurd, self.habit.has_clock) {
             (true, _) => Lamport::MAX,
             (false, true) => self.clock.on_send(),

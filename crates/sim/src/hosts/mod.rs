@@ -6,6 +6,7 @@ pub mod client;
 pub mod proxy;
 pub mod publisher;
 pub mod receipt;
+pub mod reference;
 pub mod server;
 pub mod subscriber;
 pub mod walk;

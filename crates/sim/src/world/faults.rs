@@ -9,6 +9,8 @@ use crate::plan::{Fault, FaultKind};
 use crate::queue::Event;
 use crate::shared::Shared;
 
+/// By how many milliseconds a liar is off.
+const LIE: i64 = 3_600_000;
 /// Commits that a volume loses at most when it is rolled back, and when its disk lied about the last.
 const ROLLED_BACK_MAX: u64 = 40;
 const SYNC_LOST_MAX: u64 = 3;
@@ -66,8 +68,30 @@ impl World {
             }
             FaultKind::ClockJump => {
                 let milliseconds = i64::try_from(fault.amount % 20_000).unwrap_or(0) - 10_000;
+                self.shared.checker.times.on_disturbed();
                 if let Some(process) = self.shared.processes.get_mut(&server) {
                     process.clock.jump(milliseconds);
+                }
+            }
+            FaultKind::ReferenceCutOff | FaultKind::PeersCutOff => {
+                ends = true;
+                self.change_network(&fault, true);
+            }
+            FaultKind::ReferenceKilled => self.end_reference(fault.length),
+            FaultKind::ReferencePaused => happens = self.pause(Node::reference(), fault.length),
+            FaultKind::ReferenceRolledBack => {
+                self.end_reference(fault.length);
+                self.reference.roll_back(&mut self.shared, fault.amount);
+            }
+            FaultKind::ReferenceDiskSlow => {
+                ends = true;
+                self.reference.slow_down(true);
+            }
+            FaultKind::MembersChange => happens = self.want(fault.amount),
+            FaultKind::Liar => {
+                let hour = if fault.amount.is_multiple_of(2) { LIE } else { -LIE };
+                if let Some(process) = self.shared.processes.get_mut(&server) {
+                    process.clock.lie(hour);
                 }
             }
             // From the start on.
@@ -85,9 +109,12 @@ impl World {
         let Some(fault) = self.plan.faults.get(index).cloned() else { return };
         self.shared.trace.line(self.shared.now, || format!("fault {index} ends"));
         match fault.kind {
-            FaultKind::Partition | FaultKind::OneWayPartition | FaultKind::SlowLink => {
-                self.change_network(&fault, false);
-            }
+            FaultKind::Partition
+            | FaultKind::OneWayPartition
+            | FaultKind::SlowLink
+            | FaultKind::ReferenceCutOff
+            | FaultKind::PeersCutOff => self.change_network(&fault, false),
+            FaultKind::ReferenceDiskSlow => self.reference.slow_down(false),
             FaultKind::DiskFull | FaultKind::DiskSlow => self.change_disk(&fault, false),
             _ => {}
         }
@@ -96,7 +123,16 @@ impl World {
     /// The directions that a fault of the network concerns.
     fn directions(&self, fault: &Fault) -> Vec<(Node, Node)> {
         let server = Node::server(fault.target % self.plan.servers);
-        let others = self.shared.nodes(&[Role::Server, Role::Broker, Role::Proxy]);
+        let both = |other: Node| vec![(server, other), (other, server)];
+        match fault.kind {
+            FaultKind::ReferenceCutOff => return both(Node::reference()),
+            FaultKind::PeersCutOff => {
+                let after = 1 + fault.other % self.plan.servers.saturating_sub(1).max(1);
+                return both(Node::server((server.number + after) % self.plan.servers));
+            }
+            _ => {}
+        }
+        let others = self.shared.nodes(&[Role::Server, Role::Broker, Role::Proxy, Role::Reference]);
         let others: Vec<Node> = others.into_iter().filter(|node| *node != server).collect();
         if fault.kind == FaultKind::Partition {
             // From all, or from the other servers only.
@@ -150,6 +186,11 @@ impl World {
         self.end(node, false, length);
     }
 
+    fn end_reference(&mut self, length: Micros) {
+        self.reference.end(&mut self.shared);
+        self.end(Node::reference(), false, length);
+    }
+
     fn end_proxy(&mut self, node: Node, length: Micros) {
         if let Some(proxy) = self.proxies.get_mut(node.number) {
             proxy.end();
@@ -159,7 +200,12 @@ impl World {
 
     /// Takes from a volume what it had promised to keep, unless too many were harmed already. The server ends first.
     fn harm(&mut self, server: Node, fault: &Fault) -> bool {
-        if !self.harm.admit(server.number, self.plan.servers) {
+        // While the members change a disk counts for more than one majority.
+        let members = self.shared.members();
+        if !self.is_settled()
+            || !members.contains(&server.number)
+            || !self.harm.admit(server.number, members.len())
+        {
             return false;
         }
         let how = if fault.kind == FaultKind::SyncLost { End::PowerLost } else { End::Killed };
@@ -170,6 +216,7 @@ impl World {
             FaultKind::SyncLost => usize::try_from(1 + fault.amount % SYNC_LOST_MAX).unwrap_or(1),
             _ => usize::try_from(1 + fault.amount % ROLLED_BACK_MAX).unwrap_or(1),
         };
+        self.shared.checker.epochs.on_harmed(server.number);
         let gone = volume.roll_back(self.shared.now, commits, self.shared.network.last());
         self.shared.count("volume_harmed");
         // Nobody can say what the server had said.

@@ -4,15 +4,17 @@
 //! Nothing here may ask the machine for time or chance, or depend on the order of a hash map.
 
 mod faults;
+mod membership;
 mod rest;
 
 use crate::bug::Bug;
-use crate::checker::{Checker, Harm, Violation};
+use crate::checker::{Checker, Harm, Invariant, Violation};
 use crate::clock::{CALENDAR_OFF_MAX, MILLISECOND, MachineClock, Micros, SECOND};
 use crate::hosts::broker::Broker;
 use crate::hosts::client::Client;
 use crate::hosts::proxy::Proxy;
-use crate::hosts::server::{End, Server};
+use crate::hosts::reference::Reference;
+use crate::hosts::server::{End, Server, server_names};
 use crate::hosts::subscriber::Subscriber;
 use crate::network::{Item, Network};
 use crate::node::{ConnectionId, Happening, Node, Role, Side};
@@ -22,17 +24,32 @@ use crate::random::Random;
 use crate::shared::{Process, Shared};
 use crate::trace::Trace;
 use crate::volume::Volume;
-use papo_replica::{Durability, LoginPolicy};
-use std::collections::{BTreeMap, VecDeque};
+use papo_protocol::ServerName;
+use papo_replica::{ClockSync, Durability, ElectionOrder, ElectionSettings, LoginPolicy};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 /// Between two comparisons of the servers.
 const LOOK_EVERY: Micros = 500 * MILLISECOND;
 /// After the last fault, everything must have come to rest within this: longer than a broker's deadline and a lost pull together.
-const REST_WITHIN: Micros = 40 * SECOND;
-/// What a client still asks after the last fault, it asks within this.
-const ASKED_UNTIL: Micros = 2 * SECOND;
-/// Publications on their way arrive within this after the last fault.
-const HEARD_WITHIN: Micros = 5 * SECOND;
+const REST_WITHIN: Micros = 50 * SECOND;
+/// A better server takes over from a coordinator after this: soon enough to be seen, or as late as the settings have it.
+const HAND_OVER_SOON: Duration = Duration::from_secs(2);
+const HAND_OVER_LATE: Duration = Duration::from_secs(60);
+/// Servers compare their clocks this often, beside every ten messages: soon enough to be seen, or as the settings have it.
+const CLOCK_SYNC_SOON: Duration = Duration::from_secs(2);
+const CLOCK_SYNC_LATE: Duration = Duration::from_secs(30);
+/// After the last fault all servers agree on a coordinator within this: who held an election that came to nothing holds the next half a
+/// minute later, and in some worlds a hand-over follows.
+const AGREED_WITHIN: Micros = 45 * SECOND;
+/// Seldom it takes longer than this.
+const AGREED_SOON: Micros = 10 * SECOND;
+/// What a client still asks after the last fault, it asks within this: in a long world, and in another.
+const ASKED_UNTIL: [Micros; 2] = [2 * SECOND, 500 * MILLISECOND];
+/// Publications on their way arrive within this after the last fault; a world that is not long waits no longer than it must.
+const HEARD_WITHIN: [Micros; 2] = [5 * SECOND, 2500 * MILLISECOND];
+/// Events that a world has before the last fault ends, at least: most of what it must have.
+const EVENTS_BEFORE_HEALING: u64 = EVENTS_MIN * 3 / 4;
 /// Pages of a walk at most.
 const PAGES_MAX: usize = 1000;
 /// A restarted process is back after this at least.
@@ -66,6 +83,7 @@ pub struct World {
     servers: Vec<Server>,
     brokers: Vec<Broker>,
     proxies: Vec<Proxy>,
+    reference: Reference,
     clients: Vec<Client>,
     subscribers: Vec<Subscriber>,
     harm: Harm,
@@ -73,13 +91,38 @@ pub struct World {
     events: u64,
     healed_at: Option<Micros>,
     looks: u64,
+    hand_over: Duration,
+    /// So many members are wanted.
+    wanted: usize,
+    /// Every member has heard that one leaves.
+    is_handing_over: bool,
+    names: Vec<ServerName>,
+    settings_random: Random,
+    agreed: bool,
     rested: bool,
 }
 
 impl World {
-    /// Runs a plan to its end.
+    /// Runs a plan to its end. Where a mind panics the world ends, and only that is known of it.
     #[must_use]
     pub fn run(plan: &Plan, bug: Option<Bug>, verbose: bool) -> Outcome {
+        std::panic::catch_unwind(|| Self::run_to_end(plan, bug, verbose)).unwrap_or_else(|panic| {
+            let said = panic.downcast_ref::<String>().cloned();
+            let said = said.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+            let text = said.unwrap_or_default();
+            Outcome {
+                violation: Some(Violation { invariant: Invariant::Panics, at: 0, text }),
+                events: 0,
+                ended_at: 0,
+                hash: 0,
+                faults: BTreeMap::new(),
+                coverage: BTreeMap::new(),
+                lines: Vec::new(),
+            }
+        })
+    }
+
+    fn run_to_end(plan: &Plan, bug: Option<Bug>, verbose: bool) -> Outcome {
         let mut world = Self::new(plan, bug, verbose);
         world.begin();
         while world.shared.checker.violation.is_none()
@@ -102,6 +145,14 @@ impl World {
             2 => Durability::All,
             _ => Durability::Majority,
         };
+        let every = if random.once_in(2) { CLOCK_SYNC_SOON } else { CLOCK_SYNC_LATE };
+        let clock_sync = ClockSync { every_operations: 10, every };
+        let lowest_leads = random.once_in(4);
+        let hand_over = if random.once_in(2) { HAND_OVER_SOON } else { HAND_OVER_LATE };
+        let election = ElectionSettings {
+            order: if lowest_leads { ElectionOrder::Lowest } else { ElectionOrder::Highest },
+            hand_over,
+        };
         let mut clocks = Random::stream(seed, 3);
         let mut processes = BTreeMap::new();
         let groups = [
@@ -110,6 +161,7 @@ impl World {
             (Role::Proxy, plan.proxies),
             (Role::Client, plan.clients),
             (Role::Subscriber, plan.subscribers),
+            (Role::Reference, 1),
         ];
         for (role, count) in groups {
             for number in 0..count {
@@ -143,8 +195,9 @@ impl World {
         let users = plan.clients;
         Self {
             servers: (0..plan.servers)
-                .map(|number| Server::new(number, plan.servers, durability, login_policy))
+                .map(|number| Server::new(number, durability, login_policy, election, clock_sync))
                 .collect(),
+            reference: Reference::new(server_names(plan.servers)),
             brokers: (0..plan.brokers).map(|number| Broker::new(number, &mut random)).collect(),
             proxies: (0..plan.proxies).map(Proxy::new).collect(),
             clients: (0..plan.clients)
@@ -165,12 +218,18 @@ impl World {
                 network: Network::new(Random::stream(seed, 4)),
                 volumes: (0..plan.servers).map(|_| Volume::default()).collect(),
                 processes,
-                checker: Checker::new(durability, plan.servers),
+                checker: Checker::new(durability, plan.members),
                 trace: Trace::new(verbose),
                 coverage: BTreeMap::new(),
                 told: Vec::new(),
                 bug,
-                calendars_agree: !plan.has(FaultKind::ClockSkew) && !plan.has(FaultKind::ClockJump),
+                calendars_agree: !plan.has(FaultKind::ClockSkew)
+                    && !plan.has(FaultKind::ClockJump)
+                    && !plan.has(FaultKind::Liar),
+                membership: server_names(plan.members).into(),
+                members_changed_at: 0,
+                lowest_leads,
+                leaving: BTreeSet::new(),
                 disk_random: Random::stream(seed, 5),
                 boot_random: Random::stream(seed, 6),
             },
@@ -179,6 +238,12 @@ impl World {
             events: 0,
             healed_at: None,
             looks: 0,
+            hand_over,
+            wanted: plan.members,
+            is_handing_over: false,
+            names: server_names(plan.servers),
+            settings_random: Random::stream(seed, 7),
+            agreed: false,
             rested: false,
             plan: plan.clone(),
             durability,
@@ -187,11 +252,27 @@ impl World {
 
     fn begin(&mut self) {
         let durability = self.durability;
+        self.shared.checker.has_liar = self.plan.has(FaultKind::Liar);
+        // A liar lies before it starts.
+        let liars: Vec<usize> = self
+            .plan
+            .active()
+            .filter(|(_, fault)| fault.kind == FaultKind::Liar)
+            .map(|(index, _)| index)
+            .collect();
+        for index in liars {
+            self.begin_fault(index);
+        }
         self.shared.trace.line(0, || format!("durability {durability:?}"));
         for node in self.shared.processes.keys().copied().collect::<Vec<_>>() {
             self.start(node);
         }
-        let active: Vec<_> = self.plan.active().map(|(index, fault)| (index, fault.at)).collect();
+        let active: Vec<_> = self
+            .plan
+            .active()
+            .filter(|(_, fault)| fault.kind != FaultKind::Liar)
+            .map(|(index, fault)| (index, fault.at))
+            .collect();
         for (index, at) in active {
             self.shared.queue.at(at, Event::FaultBegins(index));
         }
@@ -296,6 +377,7 @@ impl World {
                     proxy.on_happening(shared, happening);
                 }
             }
+            Role::Reference => self.reference.on_happening(shared, happening),
             Role::Client => {
                 if let Some(client) = self.clients.get_mut(node.number) {
                     client.on_happening(shared, happening);
@@ -310,6 +392,9 @@ impl World {
     }
 
     fn start(&mut self, node: Node) {
+        if !self.may_run(node) {
+            return;
+        }
         let Some(process) = self.shared.processes.get_mut(&node) else { return };
         if process.up {
             return;
@@ -325,6 +410,7 @@ impl World {
         match node.role {
             Role::Server => {
                 shared.checker.on_start(node.number);
+                shared.checker.times.on_disturbed();
                 if let Some(server) = self.servers.get_mut(node.number) {
                     server.start(shared);
                 }
@@ -339,6 +425,7 @@ impl World {
                     proxy.start();
                 }
             }
+            Role::Reference => self.reference.start(shared),
             Role::Client => {
                 if let Some(client) = self.clients.get_mut(node.number) {
                     client.start(shared);
@@ -368,11 +455,12 @@ impl World {
 
     /// All faults are over.
     fn heal(&mut self) {
-        if self.plan.fill && self.events < EVENTS_MIN {
-            self.shared.queue.at(self.shared.now + SECOND, Event::Heal);
+        if self.plan.fill && self.events < EVENTS_BEFORE_HEALING {
+            self.shared.queue.at(self.shared.now + SECOND / 2, Event::Heal);
             return;
         }
         self.healed_at = Some(self.shared.now);
+        self.shared.checker.times.on_disturbed();
         self.shared.trace.line(self.shared.now, || "all faults are over".to_owned());
         for volume in &mut self.shared.volumes {
             volume.fails_next = false;

@@ -1,17 +1,26 @@
 //! Looking at the world: whether the servers agree, whether it has come to rest, and what came of it.
 
-use super::{ASKED_UNTIL, HEARD_WITHIN, LOOK_EVERY, Outcome, PAGES_MAX, REST_WITHIN, World};
-use crate::checker::{Invariant, LOOKS_TO_SPREAD};
+use super::{
+    AGREED_SOON, AGREED_WITHIN, ASKED_UNTIL, HAND_OVER_SOON, HEARD_WITHIN, LOOK_EVERY, Outcome, PAGES_MAX,
+    REST_WITHIN, World,
+};
+use crate::checker::{Invariant, LOOKS_TO_SPREAD, Look};
 use crate::hosts::broker::Broker;
 use crate::hosts::client::Client;
 use crate::hosts::proxy::Proxy;
 use crate::hosts::server::Server;
 use crate::hosts::walk::PAGE;
 use crate::node::Node;
+use crate::plan::EVENTS_MIN;
 use crate::queue::Event;
+use crate::shared::number_of;
 use papo_protocol::client::{read_reply, write_request};
 use papo_protocol::{ChannelName, Encoding, Lamport, Limits};
-use papo_replica::{Durability, OpKind, Replica};
+use papo_replica::{Durability, OpKind, Replica, Role};
+
+/// So many looks have one that compares exports, in a long world, and one that looks at servers that show what they showed.
+const THOROUGHLY_EVERY: u64 = 8;
+const ANYHOW_EVERY: u64 = 4;
 
 impl World {
     /// Compares the servers, and looks whether the world has come to rest.
@@ -20,29 +29,54 @@ impl World {
         self.shared.queue.at(self.shared.now + LOOK_EVERY, Event::Look);
         let now = self.shared.now;
         for (number, server) in self.servers.iter().enumerate() {
-            if let Some(replica) = server.replica() {
-                let thoroughly = self.looks.is_multiple_of(8);
-                self.shared.checker.on_state(now, number, replica.history(), thoroughly);
+            if let Some((boot, replica)) = server.last_boot().zip(server.replica()) {
+                let look = if self.plan.long && self.looks.is_multiple_of(THOROUGHLY_EVERY) {
+                    Look::Thorough
+                } else if self.looks.is_multiple_of(ANYHOW_EVERY) {
+                    Look::Anyhow
+                } else {
+                    Look::IfChanged
+                };
+                self.shared.checker.on_state(now, (number, boot), replica.history(), look);
             }
         }
         self.check_spread();
-        let in_sync = self.are_equal();
+        self.operate();
+        self.compare_clocks();
+        let in_sync = self.are_equal() && self.is_settled();
         if in_sync {
             self.harm.all_in_sync();
         }
         let Some(healed_at) = self.healed_at else { return };
-        if now >= healed_at + ASKED_UNTIL {
+        let [asked_until, heard_within] = [ASKED_UNTIL, HEARD_WITHIN]
+            .map(|[long, short]| healed_at + if self.plan.long { long } else { short });
+        if now >= asked_until {
             for client in &mut self.clients {
                 client.stopped = true;
             }
         }
+        if self.agree() {
+            if !self.agreed && now >= healed_at + AGREED_SOON {
+                self.shared.count("agreed_late");
+            }
+            self.agreed = true;
+        } else if now >= healed_at + AGREED_WITHIN {
+            let views: Vec<String> = self.members().map(Server::view).collect();
+            self.shared.violate(Invariant::Leads, || format!("no agreement: {}", views.join("; ")));
+        } else {
+            self.agreed = false;
+        }
         let unsettled = self.clients.iter().find(|client| !client.is_settled());
-        let settled = in_sync && unsettled.is_none();
-        if settled && now >= healed_at + HEARD_WITHIN {
-            self.rested = true;
+        let settled = in_sync && unsettled.is_none() && self.agreed;
+        let enough = !self.plan.fill || self.events >= EVENTS_MIN;
+        if settled && now >= heard_within {
+            self.rested = enough;
         } else if now >= healed_at + REST_WITHIN {
-            let text =
-                unsettled.map_or_else(|| "the servers do not become equal".to_owned(), Client::waits_for);
+            let text = if !self.is_settled() {
+                format!("{} members do not become {}", self.shared.membership.members.len(), self.wanted)
+            } else {
+                unsettled.map_or_else(|| "the servers do not become equal".to_owned(), Client::waits_for)
+            };
             self.shared.violate(Invariant::Converges, || text);
         }
     }
@@ -59,17 +93,61 @@ impl World {
         let ago = LOOK_EVERY * (LOOKS_TO_SPREAD as u64 + 1);
         for (from, boot) in servers().filter_map(|(number, server)| Some((number, server.last_boot()?))) {
             for (to, replica) in servers().filter_map(|(number, server)| Some((number, server.replica()?))) {
+                let Some(late) = self.shared.checker.late((from, boot), to, replica.history()) else {
+                    continue;
+                };
                 let quick = self.shared.quick_since(Node::server(from), Node::server(to));
-                if from != to && quick.is_some_and(|since| since + ago < now) {
-                    self.shared.checker.check_spread(now, (from, boot), to, replica.history());
+                if quick.is_some_and(|since| since + ago < now) {
+                    self.shared.violate(Invariant::Spreads, || late);
                 }
             }
         }
     }
 
+    /// Compares the clocks of those whose calendars are honest.
+    fn compare_clocks(&mut self) {
+        let shared = &self.shared;
+        let honest =
+            self.servers.iter().enumerate().filter(|(number, _)| !shared.lies(Node::server(*number)));
+        let clocks: Vec<_> = honest
+            .filter_map(|(number, server)| {
+                let now = shared.clock(Node::server(number)).monotonic;
+                Some((number, server.replica()?.clock(now)))
+            })
+            .collect();
+        let now = self.shared.now;
+        // A server that is stopped or away hears of no round.
+        if self.healed_at.is_none() {
+            self.shared.checker.times.on_disturbed();
+        }
+        if self.shared.checker.on_clocks(now, &clocks) {
+            self.shared.count("clocks_compared");
+        }
+    }
+
+    /// Whether all servers obey one coordinator, and it is the best where that takes over soon.
+    fn agree(&self) -> bool {
+        let mut views = self.members().map(|server| server.replica().map(Replica::leadership));
+        let Some(Some(first)) = views.next() else { return false };
+        let Some(coordinator) = first.coordinator.and_then(number_of) else { return false };
+        let leads = self.servers.get(coordinator).and_then(Server::replica).map(Replica::leadership);
+        let best =
+            if self.shared.lowest_leads { 0 } else { self.shared.membership.members.len().saturating_sub(1) };
+        leads.is_some_and(|view| view.role == Role::Leading)
+            && views.all(|view| {
+                view.is_some_and(|view| (view.epoch, view.coordinator) == (first.epoch, first.coordinator))
+            })
+            && (self.hand_over != HAND_OVER_SOON || coordinator == best)
+    }
+
+    /// The servers that count. They have the first numbers.
+    fn members(&self) -> impl Iterator<Item = &Server> {
+        self.servers.iter().take(self.shared.membership.members.len())
+    }
+
     /// Whether all servers run, hold the same, and show all of it.
     fn are_equal(&self) -> bool {
-        let mut histories = self.servers.iter().map(|server| server.replica().map(Replica::history));
+        let mut histories = self.members().map(|server| server.replica().map(Replica::history));
         let Some(Some(first)) = histories.next() else { return false };
         let vector = first.vector();
         *first.shown() == vector
@@ -82,10 +160,13 @@ impl World {
         let now = self.shared.now;
         if self.shared.checker.violation.is_none() {
             for (number, server) in self.servers.iter().enumerate() {
-                if let Some(replica) = server.replica() {
-                    self.shared.checker.on_state(now, number, replica.history(), true);
-                    self.shared.checker.on_end(now, number, replica.history());
+                if let Some((boot, replica)) = server.last_boot().zip(server.replica()) {
+                    self.shared.checker.on_state(now, (number, boot), replica.history(), Look::Thorough);
                 }
+            }
+            // All show the same vector, and so the same, or it would have been seen.
+            if let Some(replica) = self.servers.first().and_then(Server::replica) {
+                self.shared.checker.on_end(now, 0, replica.history());
             }
         }
         if self.shared.checker.violation.is_none() {
@@ -127,7 +208,7 @@ impl World {
                         Encoding::MessagePack,
                     );
                     turn += 1;
-                    let count = self.servers.len().max(1);
+                    let count = self.shared.membership.members.len().max(1);
                     let Some(server) = self.servers.get_mut(turn % count) else { return };
                     let reply = server.ask(&self.shared, body);
                     match reply.as_deref().map(|body| read_reply(body, &Limits::REPLY)) {
@@ -166,7 +247,7 @@ impl World {
                 *self.shared.coverage.entry(name).or_default() += count;
             }
         };
-        add(if self.servers.len() == 5 { "worlds_of_5_servers" } else { "worlds_of_3_servers" }, 1);
+        add(if self.plan.members > 3 { "worlds_of_5_servers" } else { "worlds_of_3_servers" }, 1);
         add(
             match self.durability {
                 Durability::Local => "worlds_of_durability_local",

@@ -1,24 +1,28 @@
 //! The body of a server: what `node/src/server` and `node/src/storage` do.
 
+mod reference;
 mod running;
 
 use super::LIMITS;
 use super::publisher::Publisher;
 use crate::bug::Bug;
-use crate::checker::Invariant;
+use crate::checker::{Invariant, View};
 use crate::clock::{MILLISECOND, Micros, SECOND};
 use crate::node::{Alarm, ConnectionId, Happening, Node, Role, Side};
-use crate::shared::Shared;
-use crate::volume::Volume;
+use crate::shared::{Shared, number_of};
+use crate::volume::{Beside, Volume};
 use bytes::Bytes;
 use papo_protocol::lamport::Lamport;
+use papo_protocol::reference::ClaimRefusal;
 use papo_protocol::reply::Compat;
 use papo_protocol::worker_link::{FromWorker, ToWorker};
 use papo_protocol::{Boot, Identity, RequestKey, ServerName};
 use papo_replica::{
-    ClockSync, Durability, Effect, ElectionOrder, ElectionSettings, History, Input, LoginPolicy,
-    MemoryArchive, Op, Origin, PeerLink, Replica, ReplicaSettings, RequestId, Stored, VersionVector,
+    ClockSync, Durability, Effect, ElectionOutcome, ElectionSettings, History, Input, KeptClock, LoginPolicy,
+    Membership, MemoryArchive, Moment, Notice, Op, Origin, PeerLink, Replica, ReplicaSettings, RequestId,
+    RoundOutcome, Stored,
 };
+use reference::ReferenceLink;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,7 +68,7 @@ struct Link {
 #[derive(Debug, Default)]
 struct Write {
     ops: Vec<Arc<Op>>,
-    shown: Option<VersionVector>,
+    beside: Beside,
 }
 
 /// One run of the process.
@@ -83,11 +87,15 @@ struct Running {
     /// Publications that the planted bug keeps back.
     kept_back: VecDeque<(Micros, Effect)>,
     ceiling: Lamport,
+    time_ceiling: Moment,
     publisher: Publisher,
     /// Until when it waits for its peers before it goes.
     leaves_at: Option<Micros>,
     tick_at: Option<Micros>,
     peers_met: BTreeSet<Node>,
+    reference: Option<ReferenceLink>,
+    /// What the mind last said of who leads.
+    view: Option<View>,
 }
 
 /// How a server ends.
@@ -101,14 +109,26 @@ pub enum End {
     Left,
 }
 
+/// The names of so many servers.
+#[must_use]
+pub fn server_names(servers: usize) -> Vec<ServerName> {
+    (1..=servers).filter_map(|number| ServerName::new(&format!("server-{number}")).ok()).collect()
+}
+
+/// Whether a process is no server, or one that the settings name.
+fn is_named(membership: &Membership, node: Node) -> bool {
+    node.role != Role::Server || membership.all().any(|name| number_of(name) == Some(node.number))
+}
+
 /// A server, over all its runs.
 #[derive(Debug)]
 pub struct Server {
     node: Node,
     name: Option<ServerName>,
-    members: Vec<ServerName>,
     durability: Durability,
     login_policy: LoginPolicy,
+    election: ElectionSettings,
+    clock_sync: ClockSync,
     last_boot: Option<Boot>,
     running: Option<Running>,
     effects: Vec<Effect>,
@@ -117,15 +137,20 @@ pub struct Server {
 impl Server {
     /// Not running yet.
     #[must_use]
-    pub fn new(number: usize, servers: usize, durability: Durability, login_policy: LoginPolicy) -> Self {
-        let members = (1..=servers).filter_map(|number| ServerName::new(&format!("server-{number}")).ok());
-        let members: Vec<ServerName> = members.collect();
+    pub fn new(
+        number: usize,
+        durability: Durability,
+        login_policy: LoginPolicy,
+        election: ElectionSettings,
+        clock_sync: ClockSync,
+    ) -> Self {
         Self {
             node: Node::server(number),
-            name: members.get(number).cloned(),
-            members,
+            name: ServerName::new(&format!("server-{}", number + 1)).ok(),
             durability,
             login_policy,
+            election,
+            clock_sync,
             last_boot: None,
             running: None,
             effects: Vec::new(),
@@ -136,6 +161,13 @@ impl Server {
     #[must_use]
     pub fn replica(&self) -> Option<&Replica> {
         self.running.as_ref().map(|running| &running.replica)
+    }
+
+    /// Whom it obeys, for people.
+    #[must_use]
+    pub fn view(&self) -> String {
+        let view = self.replica().map(Replica::leadership);
+        view.map_or_else(|| format!("{} is down", self.node), |view| format!("{}: {view:?}", self.node))
     }
 
     /// Of its last run.
@@ -160,23 +192,27 @@ impl Server {
         };
         self.last_boot = Some(boot);
         shared.checker.on_boot(boot, &shared.volumes);
+        shared.checker.epochs.on_boot(self.node.number, boot);
+        shared.leaving.remove(&self.node.number);
         let settings = ReplicaSettings {
             name,
             boot,
-            membership: self.members.clone().into(),
+            membership: shared.membership.clone(),
             durability: self.durability,
             write_deadline: WRITE_DEADLINE,
             login_policy: self.login_policy,
             compat: Compat::default(),
             limits: LIMITS,
             cluster_id: "default/papo".to_owned(),
-            election: ElectionSettings { order: ElectionOrder::Highest, hand_over: Duration::from_secs(60) },
-            clock_sync: ClockSync { every_operations: 10, every: Duration::from_secs(30) },
+            election: self.election,
+            clock_sync: self.clock_sync,
         };
         let Some(volume) = shared.volumes.get(self.node.number) else { return };
         let mut ops = volume.ops();
         let mut ceiling = volume.ceiling();
         let shown = volume.shown().clone();
+        let epoch = volume.epoch();
+        let mut clock = volume.clock();
         match shared.bug {
             Some(Bug::IdentityForgotten) => {
                 for op in &mut ops {
@@ -185,22 +221,19 @@ impl Server {
                 }
             }
             Some(Bug::CeilingForgotten) => ceiling = Lamport::default(),
+            Some(Bug::ClockForgotten) => clock = KeptClock::default(),
             Some(_) | None => {}
         }
         if !ops.is_empty() {
             shared.count("server_started_with_history");
         }
+        let stored = Stored { lamport_floor: ceiling, epoch, clock };
         let archive = MemoryArchive::default();
         archive.add(ops.into_iter().map(Arc::new));
         let opened =
             History::of_archive(&archive, RECENT_BYTES_MAX, &shown).map_err(|error| error.to_string());
         let opened = opened.and_then(|history| {
-            let replica = Replica::open(
-                settings,
-                history,
-                Stored { lamport_floor: ceiling, ..Stored::default() },
-                shared.clock(self.node),
-            );
+            let replica = Replica::open(settings, history, stored, shared.clock(self.node));
             replica.map_err(|error| error.to_string())
         });
         match opened {
@@ -215,10 +248,13 @@ impl Server {
                     unsynced: VecDeque::new(),
                     kept_back: VecDeque::new(),
                     ceiling,
+                    time_ceiling: clock.ceiling,
                     publisher: Publisher::default(),
                     leaves_at: None,
                     tick_at: None,
                     peers_met: BTreeSet::new(),
+                    reference: None,
+                    view: None,
                 });
                 #[cfg(feature = "planted-bugs")]
                 if let (Some(bug), Some(running)) = (shared.bug.and_then(Bug::inside), &mut self.running) {
@@ -231,8 +267,8 @@ impl Server {
                 return;
             }
         }
-        for node in shared.nodes(&[Role::Server, Role::Broker, Role::Proxy]) {
-            if node != self.node {
+        for node in shared.nodes(&[Role::Server, Role::Broker, Role::Proxy, Role::Reference]) {
+            if node != self.node && is_named(&shared.membership, node) {
                 shared.dial(self.node, node);
             }
         }
@@ -245,15 +281,18 @@ impl Server {
         let Some(mut running) = self.running.take() else { return };
         let now = shared.clock(self.node).monotonic;
         running.publisher.end(shared, now, how == End::PowerLost, back_after);
-        if let Some((_, Write { ops, shown })) = running.writing.take() {
+        if let Some(volume) = shared.volumes.get_mut(self.node.number).filter(|_| how == End::Left) {
+            volume.settle_clock(running.replica.kept_clock());
+        }
+        if let Some((_, Write { ops, beside })) = running.writing.take() {
             let reached = shared.disk_random.once_in(2);
             let tear = shared.bug == Some(Bug::TornBatchKept) && ops.len() > 1;
             shared.count(if reached { "batch_committed_at_crash" } else { "batch_lost_at_crash" });
             if tear {
                 let half = ops.len().div_ceil(2);
-                shared.commit(self.node, ops.get(half..).unwrap_or_default(), None);
+                shared.commit(self.node, ops.get(half..).unwrap_or_default(), Beside::default());
             } else if reached {
-                shared.commit(self.node, &ops, shown);
+                shared.commit(self.node, &ops, beside);
             }
         }
     }
@@ -262,6 +301,7 @@ impl Server {
     pub fn leave(&mut self, shared: &mut Shared) {
         let Some(running) = &mut self.running else { return };
         running.leaves_at.get_or_insert(shared.now + DRAIN_MAX);
+        shared.leaving.insert(self.node.number);
         let leaving: Vec<ConnectionId> = running.links_to(Role::Broker);
         for connection in leaving {
             shared.send(connection, Side::Dialer, FromWorker::Leaving.to_frames());
@@ -288,7 +328,8 @@ impl Server {
             Happening::Opened { connection, peer, side } => self.on_opened(shared, connection, peer, side),
             Happening::Frames { connection, frames } => self.on_frames(shared, connection, frames),
             Happening::Closed { connection, peer } => self.on_closed(shared, connection, peer),
-            Happening::Unreachable { target } => shared.dial(self.node, target),
+            Happening::Unreachable { target } => self.call_again(shared, target),
+            Happening::Alarm(Alarm::Settings) => self.on_settings(shared),
             Happening::Alarm(Alarm::Tick) => self.tick(shared),
             Happening::Alarm(Alarm::Beat) => return self.beat(shared),
             Happening::Alarm(Alarm::Disk(batch)) => return self.on_disk(shared, batch),
@@ -316,7 +357,29 @@ impl Server {
                     shared.send(connection, side, FromWorker::Leaving.to_frames());
                 }
             }
+            (Role::Reference, _) => self.on_reference_up(shared, connection),
             (Role::Server | Role::Proxy | Role::Client | Role::Subscriber, _) => {}
+        }
+    }
+
+    /// New settings: who is new is called.
+    fn on_settings(&mut self, shared: &mut Shared) {
+        let Some(running) = &self.running else { return };
+        let before = running.replica.membership().clone();
+        let membership = shared.membership.clone();
+        for node in membership.all().filter_map(number_of).map(Node::server) {
+            if node != self.node && !is_named(&before, node) {
+                shared.dial(self.node, node);
+            }
+        }
+        self.handle(shared, Input::Members(membership));
+    }
+
+    /// Calls again who did not answer or is gone, unless it is a server that the settings do not name any more.
+    fn call_again(&self, shared: &mut Shared, node: Node) {
+        let membership = self.replica().map(Replica::membership);
+        if membership.is_some_and(|membership| is_named(membership, node)) {
+            shared.dial(self.node, node);
         }
     }
 
@@ -326,11 +389,12 @@ impl Server {
         running.publisher.on_closed(connection);
         let side = link.map_or(Side::Dialer, |link| link.side);
         if side == Side::Dialer && peer.role != Role::Client {
-            shared.dial(self.node, peer);
+            self.call_again(shared, peer);
         }
         match peer.role {
             Role::Server => self.handle(shared, Input::PeerDown { link: peer_link(connection, side) }),
             Role::Client => self.handle(shared, Input::SessionClosed { session: connection.0 }),
+            Role::Reference => self.on_reference_down(connection),
             Role::Broker | Role::Proxy | Role::Subscriber => {}
         }
     }
@@ -379,17 +443,22 @@ impl Server {
                 let from = Origin::Direct { session: Some(connection.0), counter: id.0 };
                 self.handle(shared, Input::Request { id, from, body });
             }
+            Role::Reference => self.on_reference_reply(shared, connection, &frames),
             Role::Subscriber => {}
         }
     }
 
     fn beat(&mut self, shared: &mut Shared) -> Option<End> {
+        self.look_after_reference(shared);
         let running = self.running.as_ref()?;
         for connection in running.links_to(Role::Broker) {
             shared.send(connection, Side::Dialer, FromWorker::Beat.to_frames());
         }
         if let Some(until) = running.leaves_at
-            && (shared.now > until || (running.pending.is_empty() && running.replica.is_held_by_peers()))
+            && (shared.now > until
+                || (running.pending.is_empty()
+                    && running.replica.is_held_by_peers()
+                    && running.replica.has_left_office()))
         {
             shared.count("server_left");
             return Some(End::Left);
@@ -421,7 +490,7 @@ impl Server {
         let running = self.running.as_mut()?;
         while running.unsynced.front().is_some_and(|(at, _)| *at <= shared.now) {
             if let Some((_, write)) = running.unsynced.pop_front() {
-                shared.commit(self.node, &write.ops, write.shown);
+                shared.commit(self.node, &write.ops, write.beside);
             }
         }
         running.release(shared, self.node);
@@ -432,7 +501,7 @@ impl Server {
         let full = volume.is_full();
         if fails && shared.bug != Some(Bug::FsyncErrorIgnored) {
             if shared.disk_random.once_in(2) {
-                shared.commit(self.node, &write.ops, write.shown);
+                shared.commit(self.node, &write.ops, write.beside);
             }
             shared.count("fsync_failed");
             return Some(End::Killed);
@@ -441,7 +510,7 @@ impl Server {
             running.unsynced.push_back((shared.now + UNSYNCED, write));
             shared.alarm(self.node, shared.now + UNSYNCED, Alarm::Disk(0));
         } else if !fails && !full {
-            shared.commit(self.node, &write.ops, write.shown);
+            shared.commit(self.node, &write.ops, write.beside);
         }
         let input = if full && shared.bug != Some(Bug::FullTakenForStored) {
             shared.count("disk_refused_batch");
@@ -456,11 +525,13 @@ impl Server {
 
     /// Does what the mind wants, in its order.
     fn execute(&mut self, shared: &mut Shared) {
-        let Some(running) = &mut self.running else { return };
+        let (Some(running), Some(boot)) = (&mut self.running, self.last_boot) else { return };
         running.cover(shared, self.node);
+        running.look_at_times(shared, self.node, boot, &self.effects);
+        let mut calls = Vec::new();
         for effect in self.effects.drain(..) {
             match effect {
-                Effect::Store { batch, ops, shown, epoch: _ } => {
+                Effect::Store { batch, ops, shown, epoch } => {
                     if ops.len() > 1 {
                         shared.count("group_commit");
                     }
@@ -476,7 +547,7 @@ impl Server {
                         (0, 4)
                     };
                     let takes = 100 + shared.disk_random.within(least * MILLISECOND, most * MILLISECOND);
-                    running.writing = Some((batch, Write { ops, shown }));
+                    running.writing = Some((batch, Write { ops, beside: Beside { shown, epoch } }));
                     shared.alarm(self.node, shared.now + takes, Alarm::Disk(batch));
                 }
                 Effect::Publish { .. } if shared.bug == Some(Bug::PublishedAfterReply) => {
@@ -500,9 +571,11 @@ impl Server {
                     let (connection, side) = connection_of(link);
                     shared.send(connection, side, vec![bytes]);
                 }
-                Effect::AskReference(_) | Effect::Notice(_) => {}
+                Effect::AskReference(call) => calls.push(call),
+                Effect::Notice(notice) => on_notice(shared, self.node, boot, &notice),
             }
         }
+        running.look_at_view(shared, self.node, boot);
         let waiting = running.replica.requests_waiting();
         if waiting > 0 {
             shared.count("requests_waited");
@@ -519,6 +592,62 @@ impl Server {
                 shared.alarm(self.node, at, Alarm::Tick);
             }
         }
+        for call in calls {
+            self.ask_reference(shared, call);
+        }
+    }
+}
+
+/// What the mind did by itself, for the checker.
+fn on_notice(shared: &mut Shared, node: Node, boot: Boot, notice: &Notice) {
+    shared.trace.line(shared.now, || format!("{node}: {notice:?}"));
+    let (now, server) = (shared.now, node.number);
+    match notice {
+        Notice::ElectionBegun { .. } => shared.checker.on_election(now, server, boot),
+        Notice::ElectionEnded { outcome, .. } => {
+            shared.checker.on_election_ended(boot);
+            shared.count(match outcome {
+                ElectionOutcome::Won => "elections_won",
+                ElectionOutcome::Lost => "elections_lost",
+                ElectionOutcome::Failed => "elections_failed",
+            });
+            if *outcome == ElectionOutcome::Failed {
+                shared.checker.epochs.on_failed(now, server);
+            }
+        }
+        Notice::ElectionTakenOver { .. } => {
+            shared.count("elections_taken_over");
+            shared.checker.epochs.on_answered(boot);
+        }
+        Notice::ClaimRefused { why, .. } => shared.count(match why {
+            ClaimRefusal::Superseded => "claims_superseded",
+            ClaimRefusal::Held => "claims_held",
+            ClaimRefusal::TooSoon => "claims_too_soon",
+            ClaimRefusal::Jump => "claims_jump",
+        }),
+        Notice::Deposed { .. } => shared.count("deposed"),
+        Notice::HandsOver { .. } => {
+            shared.count("handed_over");
+            shared.checker.epochs.on_handing_over(now);
+        }
+        Notice::HandOverFailed { .. } => {
+            shared.count("hand_over_failed");
+            shared.checker.epochs.on_handing_over(now);
+        }
+        Notice::RoundHeld(report) => {
+            let with_all = report.adjustments.len() == shared.membership.all().count();
+            shared.checker.times.on_round(now, boot, with_all);
+            shared.count(match report.outcome {
+                RoundOutcome::Adjusted => "rounds_adjusted",
+                RoundOutcome::Withheld => "rounds_withheld",
+                RoundOutcome::Disagreed => "rounds_disagreed",
+                RoundOutcome::Abandoned => "rounds_abandoned",
+            });
+        }
+        Notice::CoordinatorSuspected { .. }
+        | Notice::NobodyAnswered
+        | Notice::Leads { .. }
+        | Notice::Follows { .. } => {}
     }
 }
 

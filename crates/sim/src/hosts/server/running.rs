@@ -1,14 +1,15 @@
 //! One run of a server's process: what came in, and what goes out.
 
 use super::{Route, Running};
-use crate::checker::Invariant;
+use crate::checker::{Invariant, View};
 use crate::hosts::receipt::Glance;
 use crate::node::{ConnectionId, Node, Role, Side};
 use crate::shared::Shared;
+use crate::volume::Volume;
 use bytes::Bytes;
 use papo_protocol::worker_link::{Cookie, FromWorker};
 use papo_protocol::{Boot, RequestKey};
-use papo_replica::{Effect, RequestId};
+use papo_replica::{Effect, Leadership, RequestId};
 
 impl Running {
     pub(super) fn boot(&self) -> Boot {
@@ -27,15 +28,51 @@ impl Running {
         self.links.iter().filter(|(_, link)| link.peer.role == role).map(|(id, _)| *id).collect()
     }
 
-    /// No restart forgets a Lamport value that was sent.
+    /// No restart forgets a Lamport value or a time that was sent.
     pub(super) fn cover(&mut self, shared: &mut Shared, node: Node) {
-        if self.replica.lamport() <= self.ceiling {
+        let clock = self.replica.kept_clock();
+        if self.replica.lamport() <= self.ceiling && clock.ceiling <= self.time_ceiling {
             return;
         }
         let Some(volume) = shared.volumes.get_mut(node.number) else { return };
         // As in `node/src/storage/writer.rs`: the clock may run on a full disk.
         shared.checker.on_ceiling(node.number, volume.is_full());
-        self.ceiling = volume.raise_ceiling(self.replica.lamport());
+        (self.ceiling, self.time_ceiling) = volume.raise_ceilings(self.replica.lamport(), clock);
+    }
+
+    /// The time that is given out with these effects.
+    pub(super) fn look_at_times(&self, shared: &mut Shared, node: Node, boot: Boot, effects: &[Effect]) {
+        let mut is_given_out = false;
+        for effect in effects {
+            match effect {
+                Effect::Reply { .. } | Effect::Publish { .. } => is_given_out = true,
+                Effect::Store { ops, .. } => {
+                    for op in ops.iter().filter(|op| op.dot.boot == boot) {
+                        shared.checker.on_stamp(shared.now, node.number, op.at.0);
+                    }
+                }
+                _ => {}
+            }
+        }
+        if is_given_out {
+            let time = self.replica.clock(shared.clock(node).monotonic).time;
+            shared.checker.on_time(shared.now, node.number, time);
+        }
+    }
+
+    /// Whom this server obeys, if that is new.
+    pub(super) fn look_at_view(&mut self, shared: &mut Shared, node: Node, boot: Boot) {
+        let Leadership { epoch, role, coordinator, .. } = self.replica.leadership();
+        let same =
+            |view: &View| (view.epoch, view.role, view.coordinator.as_ref()) == (epoch, role, coordinator);
+        if self.view.as_ref().is_some_and(same) {
+            return;
+        }
+        let view = View { epoch, role, coordinator: coordinator.cloned() };
+        shared.trace.line(shared.now, || format!("{node}: {view:?}"));
+        let stored = shared.volumes.get(node.number).map(Volume::epoch).unwrap_or_default();
+        shared.checker.on_view(shared.now, (node.number, boot), view.clone(), stored);
+        self.view = Some(view);
     }
 
     pub(super) fn reply(
