@@ -4,6 +4,7 @@
 //! moves frames and time; it must not know what a request asks.
 
 use crate::drain::{Activity, Drain, DrainSettings, Stage};
+use crate::draining;
 use crate::http::{self, SurfaceOwner};
 use crate::metrics::{BrokerMetrics, METRICS_INTERVAL};
 use crate::readiness::Readiness;
@@ -36,8 +37,8 @@ pub struct BrokerOptions {
 /// When an address cannot be listened on.
 pub async fn run(context: Context, options: BrokerOptions) -> anyhow::Result<()> {
     let (owner, surface) = SurfaceOwner::new();
-    http::serve(options.http, surface, axum::Router::new(), context.http_stop.clone(), &context.tracker)
-        .await?;
+    let routes = draining::routes(context.stop.clone());
+    http::serve(options.http, surface, routes, context.http_stop.clone(), &context.tracker).await?;
     let metrics = BrokerMetrics::register(&owner.registry)?;
 
     let requests = role::request_receives(options.dispatch.request_bytes_max);

@@ -43,6 +43,8 @@ pub enum Command {
     Export(crate::export::ExportOptions),
     /// Write what a server_data.json says into a running cluster
     Import(crate::import::ImportOptions),
+    /// Have the broker or proxy of this machine leave, and wait until it takes no new clients
+    Drain(DrainArgs),
     /// Print shell completions
     Completions {
         /// For which shell.
@@ -129,6 +131,17 @@ pub struct ProxyArgs {
     #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
     pub xsub_listen: Vec<ListenAddress>,
     /// Seconds to serve on after SIGTERM, at least, for clients still led here by a list that lags behind [default: 0]
+    #[arg(long, value_name = "N")]
+    pub drain_seconds: Option<u32>,
+}
+
+/// `papo drain`.
+#[derive(Debug, Clone, Args)]
+pub struct DrainArgs {
+    /// The role's HTTP address [default: *:8080]
+    #[arg(long, value_name = "ADDRESS")]
+    pub http: Option<ListenAddress>,
+    /// Seconds that the role serves on, as it was told itself [default: 0]
     #[arg(long, value_name = "N")]
     pub drain_seconds: Option<u32>,
 }

@@ -78,6 +78,7 @@ pub async fn serve(
         .with_state(surface)
         .merge(more);
     tracker.spawn(async move {
+        let router = router.into_make_service_with_connect_info::<SocketAddr>();
         let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await;
         if let Err(error) = served {
             tracing::error!(%error, "HTTP stopped");

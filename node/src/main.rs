@@ -8,6 +8,7 @@ mod chat;
 mod cli;
 mod client;
 mod drain;
+mod draining;
 mod envelope;
 mod export;
 mod http;
@@ -58,6 +59,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Bot(options) => return on_runtime(bot::run(options.or_environment(&environment))),
         Command::Export(options) => export::run(&options)?,
         Command::Import(options) => return on_runtime(import::run(options.or_environment(&environment))),
+        Command::Drain(args) => return on_runtime(draining::run(args, environment)),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "papo", &mut std::io::stdout());
         }

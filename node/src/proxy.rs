@@ -4,6 +4,7 @@
 //! read loses its oldest messages (counted); the others never wait for it.
 
 use crate::drain::{Activity, Drain, DrainSettings, Stage};
+use crate::draining;
 use crate::http::{self, SurfaceOwner};
 use crate::metrics::{METRICS_INTERVAL, ProxyMetrics};
 use crate::readiness::Readiness;
@@ -46,8 +47,8 @@ const TOGETHER_BYTES_MAX: usize = 64 << 10;
 /// When an address cannot be listened on.
 pub async fn run(context: Context, options: ProxyOptions) -> anyhow::Result<()> {
     let (owner, surface) = SurfaceOwner::new();
-    http::serve(options.http, surface, axum::Router::new(), context.http_stop.clone(), &context.tracker)
-        .await?;
+    let routes = draining::routes(context.stop.clone());
+    http::serve(options.http, surface, routes, context.http_stop.clone(), &context.tracker).await?;
     let metrics = ProxyMetrics::register(&owner.registry)?;
 
     let mut subscriber_settings = context.plain_endpoint(SocketType::Xpub, SUBSCRIBER_RECEIVES);

@@ -6,11 +6,13 @@
 //! those after it. What is no longer wanted of a kind goes after the rest of the kind is there. Objects of one kind go at once.
 
 use crate::{
-    build::{Token, Volume},
+    build::{ON_DELETE, Token, Volume},
     metrics::Metrics,
     names::{self, Component},
+    observe::Found,
     plan::{Apply, Cause, Delete, Plan, Steps, holder, is_owned_by},
     resource::{ChatCluster, PodMonitor},
+    rollout::Target,
     validate::ValidatedCluster,
 };
 use futures::future::join_all;
@@ -23,10 +25,10 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Client, Resource, ResourceExt,
-    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy},
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy},
 };
 use serde::{Serialize, de::DeserializeOwned};
-use std::{fmt::Debug, time::Duration};
+use std::{fmt::Debug, sync::Arc, time::Duration};
 
 /// How long one request may take: an API server that does not answer must not hold a cluster for ever.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
@@ -107,6 +109,7 @@ pub async fn apply(client: &Client, metrics: &Metrics, cluster: &ValidatedCluste
         config_maps,
         node_services,
         client_services,
+        taken_over,
         stateful_sets,
         deployments,
         pod_disruption_budgets,
@@ -130,6 +133,12 @@ pub async fn apply(client: &Client, metrics: &Metrics, cluster: &ValidatedCluste
     );
     failures.extend(failed.into_iter().flatten());
     if !secrets || accounts.is_none() || maps.is_none() || services.is_none() {
+        return applied;
+    }
+    let taken_over = join_all(taken_over.iter().map(|name| own.take_over(name))).await;
+    let refused: Vec<ApplyError> = taken_over.into_iter().filter_map(Result::err).collect();
+    if !refused.is_empty() {
+        failures.extend(refused);
         return applied;
     }
     let Some(done) = own.run(stateful_sets, failures).await else { return applied };
@@ -182,6 +191,42 @@ where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
 {
     request::<K, _>(metrics, "get", name, api.get(name)).await
+}
+
+/// Deletes a pod, whose workload makes it anew.
+///
+/// # Errors
+/// [`ApplyError`] as of any request.
+pub async fn delete_pod(
+    client: &Client,
+    metrics: &Metrics,
+    cluster: &ValidatedCluster,
+    target: &Target,
+) -> Result<(), ApplyError> {
+    let stage = Stage { client, metrics, cluster, manager: names::FIELD_MANAGER.to_owned() };
+    stage.delete::<Pod>(&Delete { name: target.name.clone(), uid: target.uid.clone() }).await
+}
+
+/// The pods and StatefulSets of a cluster as the API server has them now.
+///
+/// # Errors
+/// [`ApplyError`] as of any request.
+pub async fn look_again(
+    client: &Client,
+    metrics: &Metrics,
+    cluster: &ValidatedCluster,
+) -> Result<(Found<Pod>, Found<StatefulSet>), ApplyError> {
+    let selector = format!("{}={}", names::LABEL_INSTANCE, cluster.name);
+    let parameters = ListParams::default().labels(&selector);
+    let pods: Api<Pod> = Api::namespaced(client.clone(), &cluster.namespace);
+    let sets: Api<StatefulSet> = Api::namespaced(client.clone(), &cluster.namespace);
+    let pods = request::<Pod, _>(metrics, "list", &cluster.name, pods.list(&parameters)).await?;
+    let sets = request::<StatefulSet, _>(metrics, "list", &cluster.name, sets.list(&parameters)).await?;
+    Ok((by_name(pods.items), by_name(sets.items)))
+}
+
+fn by_name<K: Resource>(objects: Vec<K>) -> Found<K> {
+    objects.into_iter().map(|object| (object.name_any(), Arc::new(object))).collect()
 }
 
 /// Has the kubelets look at the servers' mounted settings at once. Where that fails they do within a minute, so it is no failure.
@@ -352,6 +397,17 @@ impl Stage<'_> {
             request::<PersistentVolumeClaim, _>(self.metrics, "grow", claim, patched).await
         });
         failures.extend(join_all(grown).await.into_iter().filter_map(Result::err));
+    }
+
+    /// From now on the operator chooses which pod of a StatefulSet is replaced.
+    async fn take_over(&self, name: &str) -> Result<(), ApplyError> {
+        let api: Api<StatefulSet> = self.api();
+        let strategy = serde_json::json!({ "type": ON_DELETE, "rollingUpdate": null });
+        let body = serde_json::json!({ "spec": { "updateStrategy": strategy } });
+        let parameters = PatchParams { field_manager: Some(self.manager.clone()), ..PatchParams::default() };
+        let patch = Patch::Merge(&body);
+        let patched = api.patch(name, &parameters, &patch);
+        request::<StatefulSet, _>(self.metrics, "take over", name, patched).await.map(drop)
     }
 
     async fn delete<K>(&self, step: &Delete) -> Result<(), ApplyError>

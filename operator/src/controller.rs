@@ -6,19 +6,23 @@ use crate::{
     apply::{self, Applied, ApplyError},
     backoff::Backoff,
     build::{self, BuildError, Token},
-    membership::{Membership, Reports, Step},
+    events::{self, Note, Teller},
+    membership::{Change, Membership, Reports, Step},
     metrics::{Ending, Metrics},
     names::{self, Component},
-    observe::{self, Caches, Observed, Started, WatchesEnded},
+    observe::{self, Caches, Found, Observed, Started, WatchesEnded},
+    pace::Pace,
     plan::{self, Plan, PlanError, Taken},
+    pods::Fleet,
     probe::Prober,
     resource::ChatCluster,
+    rollout::{self, Next, Situation, Target},
     status::{self, ChatClusterStatus, Outcome, Page, Workload},
     validate::{self, ValidatedCluster},
 };
 use futures::{Stream, StreamExt, future};
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::{apps::v1::StatefulSet, core::v1::Pod};
 use kube::{
     Api, Client, Resource, ResourceExt,
     runtime::{
@@ -27,8 +31,10 @@ use kube::{
         reflector::{ObjectRef, Store},
     },
 };
+use papo_settings::node_settings::server_name;
 use serde::Deserialize;
 use std::{
+    ops::RangeInclusive,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -37,6 +43,10 @@ use std::{
 const DEBOUNCE: Duration = Duration::from_millis(30);
 /// Between two looks at servers that come or go.
 const STEP: Duration = Duration::from_secs(2);
+/// Between two looks at a cluster at rest: its servers are asked how they stand, and the API server is asked nothing.
+const REST: Duration = Duration::from_secs(30);
+/// Before the servers are asked a second time whether they have what one had that is to go: far more than a write takes to reach them.
+const REPLICATION: Duration = Duration::from_millis(300);
 /// Wait for watches that are behind.
 const BEHIND: Duration = Duration::from_millis(200);
 
@@ -66,6 +76,9 @@ pub enum ReconcileError {
     /// The membership could not be looked up or noted.
     #[error("cannot change who the servers are")]
     Membership(#[source] ApplyError),
+    /// A pod could not be replaced.
+    #[error("cannot replace a pod")]
+    Rollout(#[source] ApplyError),
     /// The status could not be written.
     #[error("cannot write the status")]
     Status(#[source] ApplyError),
@@ -88,14 +101,64 @@ impl Changing {
     }
 }
 
+/// How the replacing of pods goes on.
+enum Rolling {
+    /// Every pod is as it shall be.
+    Settled,
+    /// It waits for this.
+    Waits(String),
+    /// It does not go on by itself, for this reason.
+    Stuck(String),
+    /// These pods have just been deleted.
+    Replaced(Vec<Target>),
+}
+
+impl Rolling {
+    fn words(&self) -> Option<String> {
+        match self {
+            Self::Settled => None,
+            Self::Waits(words) | Self::Stuck(words) => Some(words.clone()),
+            Self::Replaced(targets) => {
+                let names: Vec<&str> = targets.iter().map(|target| target.name.as_str()).collect();
+                Some(format!("{} to come back", names.join(", ")))
+            }
+        }
+    }
+}
+
+/// The pods of the StatefulSets.
+struct Fleets {
+    servers: Fleet,
+    reference: Fleet,
+}
+
+impl Fleets {
+    fn of(cluster: &ValidatedCluster, sets: &Found<StatefulSet>, pods: &Found<Pod>) -> Self {
+        let fleet = |component, numbers: RangeInclusive<u32>| {
+            let set = sets.get(&names::component(&cluster.name, component));
+            set.map(|set| Fleet::of(set, numbers, pods)).unwrap_or_default()
+        };
+        Self {
+            servers: fleet(Component::Server, 1..=cluster.membership.pods()),
+            reference: fleet(Component::Ref, 0..=0),
+        }
+    }
+
+    fn is_rolling(&self) -> bool {
+        rollout::is_under_way(&self.servers, &self.reference)
+    }
+}
+
 /// What every reconcile needs.
 pub struct Operator {
     client: Client,
     caches: Caches,
     metrics: Metrics,
     prober: Prober,
+    teller: Teller,
     default_image: String,
     backoff: Mutex<Backoff<ObjectRef<ChatCluster>>>,
+    pace: Mutex<Pace<ObjectRef<ChatCluster>>>,
 }
 
 /// The running controller: [`Self::caches`] fill, and [`Self::reconciles`] does the work while it is polled.
@@ -118,12 +181,14 @@ pub fn start(
     // Failures of the watch are logged there; here they would hold back the other triggers.
     let clusters = clusters.filter(|event| future::ready(event.is_ok()));
     let operator = Arc::new(Operator {
+        teller: Teller::new(client.clone(), metrics.clone()),
         client,
         caches: caches.clone(),
         metrics,
         prober: Prober::default(),
         default_image,
         backoff: Mutex::default(),
+        pace: Mutex::default(),
     });
     let reconciles = Controller::for_stream(clusters, caches.clusters.clone())
         .with_config(Config::default().debounce(DEBOUNCE))
@@ -191,11 +256,18 @@ impl Operator {
             Ok(cluster) => cluster,
             Err(problems) => {
                 let status = status::of_invalid(page, &name, &problems);
-                self.write_status(&name, &namespace, previous.as_ref(), &status).await?;
-                return Ok((Ending::Invalid, Action::await_change()));
+                let told = self.write_status(raw, previous.as_ref(), &status).await?;
+                return Ok((
+                    Ending::Invalid,
+                    told.again_after().map_or_else(Action::await_change, Action::requeue),
+                ));
             }
         };
-        let Some((cluster, change)) = self.step(cluster, servers.is_some()).await? else {
+        let fleets = Fleets::of(&cluster, &observed.stateful_sets, &observed.pods);
+        let said = self.prober.ask(&fleets.servers.addresses()).await;
+        let Some((cluster, change)) =
+            self.step(cluster, servers.is_some(), fleets.is_rolling(), &said).await?
+        else {
             // Nothing is applied by what is no longer in force.
             return Ok((Ending::Unchanged, Action::requeue(BEHIND)));
         };
@@ -208,41 +280,80 @@ impl Operator {
             return Ok((Ending::Unchanged, Action::requeue(BEHIND)));
         }
         let failures: Vec<String> = applied.failures.iter().map(ToString::to_string).collect();
-        if failures.is_empty() && matches!(change, Some(Changing::Stepped)) {
+        let stepped = matches!(change, Some(Changing::Stepped));
+        if failures.is_empty() && stepped {
             apply::touch_servers(&self.client, &self.metrics, &cluster).await;
         }
+        // The newest that is known: what was just applied, Kubernetes has not taken note of yet.
+        let mut sets = observed.stateful_sets.clone();
+        sets.extend(applied.stateful_sets.iter().map(|live| (live.name_any(), Arc::new(live.clone()))));
+        let fleets = Fleets::of(&cluster, &sets, &observed.pods);
+        let rolling = if failures.is_empty() {
+            self.roll(&cluster, &fleets, change.is_some(), &said).await?
+        } else {
+            Rolling::Settled
+        };
         let workloads = workloads(&cluster, &observed, &applied);
+        let words = rolling.words();
         let outcome = Outcome {
             workloads: &workloads,
             aliases_taken: &aliases_taken,
             failures: &failures,
             change: change.as_ref().map(Changing::waits_for),
+            rollout: words.as_deref().map(|words| match rolling {
+                Rolling::Stuck(_) => status::Rollout::Stuck(words),
+                Rolling::Settled | Rolling::Waits(_) | Rolling::Replaced(_) => status::Rollout::Waits(words),
+            }),
+            servers: &fleets.servers,
+            said: &said,
         };
         let status = status::of_outcome(page, &cluster, outcome);
-        let told = self.write_status(&name, &namespace, previous.as_ref(), &status).await?;
-        match failures.first() {
-            Some(first) => Err(ReconcileError::Apply { failures: failures.len(), first: first.clone() }),
-            None => {
-                let ending = if nothing_to_apply && !told { Ending::Unchanged } else { Ending::Changed };
-                let next = if change.is_some() { Action::requeue(STEP) } else { Action::await_change() };
-                Ok((ending, next))
-            }
+        let mut notes = Vec::new();
+        if stepped {
+            let membership = cluster.membership;
+            notes.push(Note::changes_servers(membership.generation, membership.members, membership.pods()));
         }
+        if let Rolling::Replaced(targets) = &rolling {
+            notes.extend(targets.iter().map(Note::replaces));
+        }
+        self.teller.tell(raw, &notes).await;
+        let told = self.write_status(raw, previous.as_ref(), &status).await?;
+        if let Some(first) = failures.first() {
+            return Err(ReconcileError::Apply { failures: failures.len(), first: first.clone() });
+        }
+        let unchanged = nothing_to_apply && notes.is_empty() && told != Told::Now;
+        let ending = if unchanged { Ending::Unchanged } else { Ending::Changed };
+        let under_way = change.is_some() || !matches!(rolling, Rolling::Settled);
+        let again = [
+            under_way.then_some(STEP),
+            (!fleets.servers.addresses().is_empty()).then_some(REST),
+            told.again_after(),
+        ];
+        let again = again.into_iter().flatten().min();
+        Ok((ending, again.map_or_else(Action::await_change, Action::requeue)))
     }
 
     /// Where servers come or go, takes the next step if it may be taken. A cluster that begins has nobody to ask. `None` while the
     /// watches have not brought the membership in force.
+    ///
+    /// What has begun goes first, be it a change of the servers or a rollout: two half-done things at once would leave a cluster
+    /// short of two servers.
     async fn step(
         &self,
         cluster: ValidatedCluster,
         exists: bool,
+        rolling: bool,
+        said: &Reports,
     ) -> Result<Option<(ValidatedCluster, Option<Changing>)>, ReconcileError> {
         let (membership, wanted) = (cluster.membership, cluster.spec.replicas);
         if !exists || membership.step(wanted, &Reports::new()) == Step::Settled {
             return Ok(Some((cluster, None)));
         }
-        let reports = self.prober.ask(&cluster.name, &cluster.namespace, membership.pods()).await;
-        let next = match membership.step(wanted, &reports) {
+        if rolling && membership.change == Change::None {
+            let what = "the rollout that is under way, before servers come or go".to_owned();
+            return Ok(Some((cluster, Some(Changing::Waits(what)))));
+        }
+        let next = match membership.step(wanted, said) {
             Step::Settled => return Ok(Some((cluster, None))),
             Step::Wait(what) => return Ok(Some((cluster, Some(Changing::Waits(what))))),
             Step::Next(next) => next,
@@ -274,22 +385,97 @@ impl Operator {
         plan::plan(&cluster.uid, desired, observed).map_err(ReconcileError::Plan)
     }
 
-    /// Writes the status when it says something new; says whether it did.
+    /// Replaces the pods whose turn it is. A watch may be behind, so what the caches say is looked at again before a pod goes.
+    async fn roll(
+        &self,
+        cluster: &ValidatedCluster,
+        fleets: &Fleets,
+        changing: bool,
+        said: &Reports,
+    ) -> Result<Rolling, ReconcileError> {
+        let situation = |fleets: &'_ Fleets, said_later: Option<&'_ Reports>| {
+            let Fleets { servers, reference } = fleets;
+            rollout::next(Situation { servers, reference, changing, said, said_later, now: Timestamp::now() })
+        };
+        match situation(fleets, None) {
+            Next::Settled => return Ok(Rolling::Settled),
+            Next::Wait(what) => return Ok(Rolling::Waits(what)),
+            Next::Stuck(why) => return Ok(Rolling::Stuck(why)),
+            Next::Confirm(_) | Next::Replace(_) => {}
+        }
+        tokio::time::sleep(REPLICATION).await;
+        let looked = apply::look_again(&self.client, &self.metrics, cluster).await;
+        let (pods, sets) = looked.map_err(ReconcileError::Rollout)?;
+        let fleets = Fleets::of(cluster, &sets, &pods);
+        let said_later = self.prober.ask(&fleets.servers.addresses()).await;
+        let targets = match situation(&fleets, Some(&said_later)) {
+            Next::Replace(targets) => targets,
+            Next::Settled => return Ok(Rolling::Settled),
+            Next::Wait(what) => return Ok(Rolling::Waits(what)),
+            Next::Stuck(why) => return Ok(Rolling::Stuck(why)),
+            Next::Confirm(number) => {
+                return Ok(Rolling::Waits(format!("a second look at {}", server_name(number))));
+            }
+        };
+        for target in &targets {
+            tracing::info!(
+                cluster = %cluster.name, namespace = %cluster.namespace, pod = %target.name, cause = ?target.cause, "replace"
+            );
+            let deleted = apply::delete_pod(&self.client, &self.metrics, cluster, target).await;
+            deleted.map_err(ReconcileError::Rollout)?;
+        }
+        Ok(Rolling::Replaced(targets))
+    }
+
+    /// Writes the status when it says something new, and tells what that is.
     async fn write_status(
         &self,
-        name: &str,
-        namespace: &str,
+        cluster: &ChatCluster,
         previous: Option<&ChatClusterStatus>,
         status: &ChatClusterStatus,
-    ) -> Result<bool, ReconcileError> {
+    ) -> Result<Told, ReconcileError> {
         if previous == Some(status) {
-            return Ok(false);
+            return Ok(Told::Nothing);
+        }
+        let (name, namespace) = (cluster.name_any(), cluster.namespace().unwrap_or_default());
+        let key = ObjectRef::from_obj(cluster);
+        if previous.is_some_and(|previous| previous.has_the_states_of(status)) {
+            let wait = self.pace().wait(Instant::now(), &key);
+            if !wait.is_zero() {
+                return Ok(Told::Later(wait));
+            }
         }
         tracing::info!(cluster = %name, %namespace, phase = status.phase.as_str(), ready = status.ready_replicas, "status");
-        apply::write_status(&self.client, &self.metrics, namespace, name, status)
-            .await
-            .map_err(ReconcileError::Status)?;
-        Ok(true)
+        let written = apply::write_status(&self.client, &self.metrics, &namespace, &name, status).await;
+        written.map_err(ReconcileError::Status)?;
+        self.pace().on_written(Instant::now(), key);
+        self.teller.tell(cluster, &events::between(previous, status)).await;
+        Ok(Told::Now)
+    }
+
+    fn pace(&self) -> std::sync::MutexGuard<'_, Pace<ObjectRef<ChatCluster>>> {
+        // Times are right whatever panicked.
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether a status was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    /// It says nothing new.
+    Nothing,
+    /// It was.
+    Now,
+    /// It says the same in other words, which can wait.
+    Later(Duration),
+}
+
+impl Told {
+    fn again_after(self) -> Option<Duration> {
+        match self {
+            Self::Later(wait) => Some(wait),
+            Self::Nothing | Self::Now => None,
+        }
     }
 }
 

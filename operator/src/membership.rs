@@ -8,7 +8,7 @@ use crate::names;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use papo_settings::{NodeSettings, node_settings::server_name};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 /// The servers of a cluster, by their numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,16 +37,117 @@ pub enum Change {
     HandingOver,
 }
 
-/// What a server says of itself.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+/// What a server says of itself. What a version does not say is as if it said nothing of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Report {
     /// Of the membership that it has.
     pub generation: u64,
     /// It had, a moment ago, all that a majority of the members had.
-    pub in_sync: bool,
+    pub in_sync: Option<bool>,
     /// It leaves, and every member has all that it had.
     pub released: bool,
+    /// How much it has of each writer.
+    pub vector: Vec<Written>,
+    /// By which the servers choose their coordinator.
+    pub rank: Option<u32>,
+    /// What it is in the choice of a coordinator: leading, following, electing, leaderless.
+    pub role: Option<String>,
+    /// Whom it takes for the coordinator.
+    pub coordinator: Option<String>,
+    /// The number of the choice that it goes by.
+    pub epoch: Option<Epoch>,
+    /// Servers that show other operations than this one under the same positions.
+    pub diverged: Vec<String>,
+    /// Its clock.
+    pub clock: Option<Clock>,
+}
+
+/// How much a server has of what one writer wrote.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Written {
+    /// The writer's name.
+    pub server: String,
+    /// Which of its starts.
+    pub boot: String,
+    /// Operations from the first on.
+    pub seq: u64,
+}
+
+/// The number of a choice of a coordinator.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum Epoch {
+    /// In one text.
+    Text(String),
+    /// In two parts.
+    Parts {
+        /// Counts the choices.
+        number: u64,
+        /// Which start of the coordinator it belongs to.
+        boot: String,
+    },
+}
+
+/// What a server says of its clock.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Clock {
+    /// The last round of comparison that it led, if it led one.
+    pub last_round: Option<Round>,
+}
+
+/// A round of comparing clocks.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Round {
+    /// What it came to.
+    pub outcome: String,
+}
+
+impl Report {
+    /// It coordinates, in its own eyes.
+    #[must_use]
+    pub fn leads(&self) -> bool {
+        self.role.as_deref() == Some("leading")
+    }
+
+    /// It led the last round of comparing clocks, and corrected nobody, as too few agreed.
+    #[must_use]
+    pub fn doubts_the_time(&self) -> bool {
+        let round = self.clock.as_ref().and_then(|clock| clock.last_round.as_ref());
+        self.leads() && round.is_some_and(|round| matches!(round.outcome.as_str(), "withheld" | "disagreed"))
+    }
+
+    /// It has all that the other one had.
+    #[must_use]
+    pub fn has_all_of(&self, other: &Self) -> bool {
+        other.vector.iter().all(|wanted| {
+            let mine = self.vector.iter().find(|it| it.server == wanted.server && it.boot == wanted.boot);
+            mine.map_or(0, |mine| mine.seq) >= wanted.seq
+        })
+    }
+}
+
+impl Epoch {
+    /// Counts the choices; 0 where the text says no number.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        match self {
+            Self::Text(text) => text.split('-').next().and_then(|number| number.parse().ok()).unwrap_or(0),
+            Self::Parts { number, .. } => *number,
+        }
+    }
+}
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            Self::Parts { number, boot } => write!(f, "{number}-{boot}"),
+        }
+    }
 }
 
 /// What the servers say, by number. Who did not answer is not in it.
@@ -139,13 +240,15 @@ impl Membership {
             ));
         }
         let after = self.members + 1;
-        let report = reports.get(&after).copied().unwrap_or_default();
+        let report = reports.get(&after).cloned().unwrap_or_default();
         match self.change {
             Change::None if wanted > self.members => {
                 Step::Next(self.next(self.members, joining(wanted - self.members)))
             }
             Change::None => Step::Next(self.next(self.members - 1, Change::Leaving)),
-            Change::Joining(servers) if report.in_sync && report.generation >= self.generation => {
+            Change::Joining(servers)
+                if report.in_sync == Some(true) && report.generation >= self.generation =>
+            {
                 Step::Next(self.next(after, joining(servers - 1)))
             }
             Change::Joining(_) => Step::Wait(format!("{} to have what the others have", server_name(after))),
@@ -178,9 +281,13 @@ mod tests {
         Membership { generation, members, change }
     }
 
+    fn report(generation: u64) -> Report {
+        Report { generation, in_sync: Some(true), released: true, ..Report::default() }
+    }
+
     /// Servers that have this generation and have done all that is asked of them.
     fn all(servers: u32, generation: u64) -> Reports {
-        (1..=servers).map(|number| (number, Report { generation, in_sync: true, released: true })).collect()
+        (1..=servers).map(|number| (number, report(generation))).collect()
     }
 
     /// Every membership on the way, each at once known to all.
@@ -220,7 +327,7 @@ mod tests {
             (membership(2, 2, Change::Leaving), 2),
         ] {
             let mut reports = all(9, at.generation);
-            reports.insert(2, Report { generation: at.generation - 1, in_sync: true, released: true });
+            reports.insert(2, report(at.generation - 1));
             let Step::Wait(words) = at.step(wanted, &reports) else { panic!("{at:?}") };
             assert!(words.contains("server-2") && !words.contains("server-1"), "{words}");
             reports.remove(&2);
@@ -233,13 +340,9 @@ mod tests {
         for (change, word) in [(Change::Joining(1), "to have what"), (Change::HandingOver, "leaves")] {
             let at = membership(7, 3, change);
             let wanted = if change == Change::HandingOver { 3 } else { 4 };
-            for last in [
-                Report::default(),
-                Report { generation: 7, ..Report::default() },
-                Report { generation: 6, in_sync: true, released: true },
-            ] {
+            for last in [Report::default(), Report { generation: 7, ..Report::default() }, report(6)] {
                 let mut reports = all(3, 7);
-                reports.insert(4, last);
+                reports.insert(4, last.clone());
                 let Step::Wait(words) = at.step(wanted, &reports) else { panic!("{at:?} {last:?}") };
                 assert!(words.contains("server-4") && words.contains(word), "{words}");
             }

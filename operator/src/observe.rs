@@ -6,6 +6,7 @@
 use crate::{
     build::owning_cluster,
     names::{self, Component},
+    pods,
     resource::{ChatCluster, PodMonitor},
 };
 use futures::{
@@ -16,7 +17,7 @@ use k8s_openapi::{
     NamespaceResourceScope,
     api::{
         apps::v1::{Deployment, StatefulSet},
-        core::v1::{ConfigMap, PersistentVolumeClaim, Secret, Service, ServiceAccount},
+        core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret, Service, ServiceAccount},
         networking::v1::NetworkPolicy,
         policy::v1::PodDisruptionBudget,
     },
@@ -67,6 +68,8 @@ pub struct Observed {
     pub pod_monitors: Option<Found<PodMonitor>>,
     /// Claims of volumes.
     pub claims: Found<PersistentVolumeClaim>,
+    /// Pods, as far as [`crate::pods`] reads them.
+    pub pods: Found<Pod>,
 }
 
 /// The watches ended.
@@ -91,6 +94,7 @@ pub struct Caches {
     network_policies: Store<NetworkPolicy>,
     pod_monitors: Option<Store<PodMonitor>>,
     claims: Store<PersistentVolumeClaim>,
+    pods: Store<Pod>,
 }
 
 impl Caches {
@@ -116,6 +120,7 @@ impl Caches {
             network_policies: found(&self.network_policies, namespace),
             pod_monitors: self.pod_monitors.as_ref().map(|store| found(store, namespace)),
             claims: found(&self.claims, namespace),
+            pods: found(&self.pods, namespace),
         }
     }
 }
@@ -177,6 +182,7 @@ pub fn watch(
         network_policies: watches.start(ours(), strip),
         pod_monitors: knows_pod_monitors.then(|| watches.start(ours(), strip)),
         claims: watches.start(volumes_of_servers(), strip),
+        pods: watches.start(ours(), pods::strip),
     };
     Started { caches, clusters, touched }
 }
@@ -289,8 +295,8 @@ impl Watches<'_> {
     }
 }
 
-/// The clusters to look at when this object changed: its owner; for a volume's claim, which may have none, the one that its label names;
-/// and, for a plain name, all of its namespace, as one may now get it.
+/// The clusters to look at when this object changed: its owner; for a pod or a volume's claim, which Kubernetes made, the one that its
+/// label names; and, for a plain name, all of its namespace, as one may now get it.
 fn concerned<K: Resource<DynamicType = ()>>(
     object: &K,
     clusters: &Store<ChatCluster>,
@@ -302,7 +308,7 @@ fn concerned<K: Resource<DynamicType = ()>>(
             clusters.state_filter(|cluster| cluster.meta().namespace.as_deref() == Some(namespace));
         return neighbours.iter().map(|cluster| ObjectRef::from_obj(cluster.as_ref())).collect();
     }
-    if K::kind(&()) == "PersistentVolumeClaim" {
+    if matches!(K::kind(&()).as_ref(), "Pod" | "PersistentVolumeClaim") {
         let name = object.labels().get(names::LABEL_INSTANCE);
         return name.map(|name| ObjectRef::new(name).within(namespace)).into_iter().collect();
     }

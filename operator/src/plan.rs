@@ -3,7 +3,7 @@
 //! Nobody's objects are stolen: a name that another owner holds is reported and left alone, each name by itself.
 
 use crate::{
-    build::{Resources, Volume, owner},
+    build::{ON_DELETE, Resources, Volume, owner},
     compare::covers,
     observe::{Found, Observed},
     resource::PodMonitor,
@@ -43,6 +43,9 @@ pub struct Plan {
     pub node_services: Steps<Service>,
     /// Of Services for clients, under the cluster's own names; also the removal of every Service that is no longer wanted.
     pub client_services: Steps<Service>,
+    /// StatefulSets of an older operator, whose pods Kubernetes still replaces by itself: that is to end before anything else about
+    /// them changes.
+    pub taken_over: Vec<String>,
     /// Of servers and ref.
     pub stateful_sets: Steps<StatefulSet>,
     /// Of brokers, proxies, bots.
@@ -128,6 +131,7 @@ impl Plan {
             config_maps,
             node_services,
             client_services,
+            taken_over,
             stateful_sets,
             deployments,
             pod_disruption_budgets,
@@ -141,6 +145,7 @@ impl Plan {
             && config_maps.is_empty()
             && node_services.is_empty()
             && client_services.is_empty()
+            && taken_over.is_empty()
             && stateful_sets.is_empty()
             && deployments.is_empty()
             && pod_disruption_budgets.is_empty()
@@ -192,6 +197,7 @@ pub fn plan(uid: &str, desired: Resources, observed: &Observed) -> Result<Plan, 
             delete: obsolete(uid, &wanted_services, &observed.services),
             ..steps(uid, client_services, &observed.services)?
         },
+        taken_over: taken_over(uid, &observed.stateful_sets, &stateful_sets),
         stateful_sets: all_steps(uid, stateful_sets, &observed.stateful_sets)?,
         deployments: all_steps(uid, deployments, &observed.deployments)?,
         pod_disruption_budgets: all_steps(uid, pod_disruption_budgets, &observed.pod_disruption_budgets)?,
@@ -204,6 +210,16 @@ pub fn plan(uid: &str, desired: Resources, observed: &Observed) -> Result<Plan, 
         grow: volumes::to_grow(volumes, &observed.claims),
         aliases,
     })
+}
+
+/// To say `OnDelete` beside what the other strategy left behind is refused, and only a patch of its own can take that away.
+fn taken_over(uid: &str, found: &Found<StatefulSet>, desired: &[StatefulSet]) -> Vec<String> {
+    let live = desired.iter().filter_map(|set| found.get(&set.name_any()));
+    let rolled_by_kubernetes = live.filter(|live| {
+        let strategy = live.spec.update_strategy.as_ref().and_then(|strategy| strategy.type_.as_deref());
+        is_owned_by(&live.metadata, uid) && strategy != Some(ON_DELETE)
+    });
+    rolled_by_kubernetes.map(|live| live.name_any()).collect()
 }
 
 fn names<'a, K: Resource + 'a>(objects: impl Iterator<Item = &'a K>) -> BTreeSet<String> {

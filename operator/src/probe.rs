@@ -1,9 +1,6 @@
-//! Asks servers for their `/status`. Only while the membership changes: at rest the operator asks nobody.
+//! Asks servers for their `/status`: every few seconds while something is under way, at rest now and then for the ChatCluster's status.
 
-use crate::{
-    membership::{Report, Reports},
-    names,
-};
+use crate::membership::{Report, Reports};
 use futures::future::join_all;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::{Uri, body::Bytes};
@@ -34,16 +31,21 @@ impl Default for Prober {
 }
 
 impl Prober {
-    /// What the servers from 1 to `last` say. Who does not answer, or nonsense, is left out.
-    pub async fn ask(&self, cluster: &str, namespace: &str, last: u32) -> Reports {
-        let asked = (1..=last).map(async |number| {
-            let host = format!(
-                "{}.{}.{namespace}.svc",
-                names::server_pod(cluster, number),
-                names::server_peers(cluster)
-            );
-            match tokio::time::timeout(PATIENCE, self.status(&host)).await {
-                Ok(Ok(report)) => Some((number, report)),
+    /// What the servers at these addresses say. Who twice does not answer, or answers nonsense, is left out.
+    pub async fn ask(&self, servers: &[(u32, String)]) -> Reports {
+        let mut reports = self.ask_once(servers).await;
+        let silent: Vec<_> =
+            servers.iter().filter(|(number, _)| !reports.contains_key(number)).cloned().collect();
+        if !silent.is_empty() {
+            reports.extend(self.ask_once(&silent).await);
+        }
+        reports
+    }
+
+    async fn ask_once(&self, servers: &[(u32, String)]) -> Reports {
+        let asked = servers.iter().map(async |(number, host)| {
+            match tokio::time::timeout(PATIENCE, self.status(host)).await {
+                Ok(Ok(report)) => Some((*number, report)),
                 Ok(Err(error)) => {
                     tracing::debug!(%host, %error, "a server does not say how it stands");
                     None
@@ -55,6 +57,8 @@ impl Prober {
     }
 
     async fn status(&self, host: &str) -> Result<Report, Box<dyn std::error::Error + Send + Sync>> {
+        // An address of IPv6 stands in brackets.
+        let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
         let uri: Uri = format!("http://{host}:{}/status", ports::HTTP).parse()?;
         let answer = self.client.get(uri).await?;
         if !answer.status().is_success() {

@@ -3,8 +3,10 @@
 //! It holds states, not live figures, so that it changes when something happened and not at every look.
 
 use crate::{
+    membership::Reports,
     names::{self, Component},
     plan::Taken,
+    pods::Fleet,
     validate::{Invalid, ValidatedCluster},
 };
 use jiff::Timestamp;
@@ -12,6 +14,10 @@ use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use papo_settings::ports;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+mod members;
+
+pub use members::{Member, MemberState};
 
 /// How it stands with a ChatCluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -33,6 +39,10 @@ pub struct ChatClusterStatus {
     /// Where clients connect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoints: Option<Endpoints>,
+    /// Each server.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub members: Vec<Member>,
     /// The parts of the truth, with reasons.
     #[serde(default)]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
@@ -106,6 +116,12 @@ pub enum ConditionType {
     Ready,
     /// Something is being changed.
     Progressing,
+    /// Something that was there is missing, cannot be made, or does not get ready.
+    Degraded,
+    /// Servers show different histories, which no order of events explains.
+    Diverged,
+    /// Too few servers agree on the time for the coordinator to set their clocks.
+    ClockUnverified,
     /// The spec can work.
     Valid,
     /// A plain Service name, such as `broker`, belongs to somebody else.
@@ -206,6 +222,44 @@ pub struct Outcome<'a> {
     pub failures: &'a [String],
     /// What a change of the servers waits for, in words; `None` while there is none.
     pub change: Option<&'a str>,
+    /// How the replacing of pods goes on; `None` while there is none.
+    pub rollout: Option<Rollout<'a>>,
+    /// The servers' pods.
+    pub servers: &'a Fleet,
+    /// What the servers say.
+    pub said: &'a Reports,
+}
+
+/// How the replacing of pods goes on, in words.
+#[derive(Debug, Clone, Copy)]
+pub enum Rollout<'a> {
+    /// It waits for this.
+    Waits(&'a str),
+    /// It does not go on by itself, for this reason.
+    Stuck(&'a str),
+}
+
+impl<'a> Outcome<'a> {
+    /// Something is being changed.
+    fn is_changing(&self) -> bool {
+        self.change.is_some() || self.rollout.is_some()
+    }
+
+    fn stuck(&self) -> Option<&'a str> {
+        match self.rollout {
+            Some(Rollout::Stuck(why)) => Some(why),
+            Some(Rollout::Waits(_)) | None => None,
+        }
+    }
+
+    /// What is awaited, in words.
+    fn waits(&self) -> impl Iterator<Item = &'a str> {
+        let rollout = match self.rollout {
+            Some(Rollout::Waits(what)) => Some(what),
+            Some(Rollout::Stuck(_)) | None => None,
+        };
+        [self.change, rollout].into_iter().flatten()
+    }
 }
 
 /// The status of a cluster whose spec cannot work. What was known of its servers stays.
@@ -220,6 +274,7 @@ pub fn of_invalid(page: Page<'_>, cluster: &str, Invalid(problems): &Invalid) ->
         selector: selector(cluster),
         coordinator: previous.and_then(|status| status.coordinator.clone()),
         endpoints: previous.and_then(|status| status.endpoints.clone()),
+        members: previous.map(|status| status.members.clone()).unwrap_or_default(),
         conditions: vec![
             page.condition(
                 ConditionType::Ready,
@@ -251,32 +306,43 @@ pub fn of_outcome(page: Page<'_>, cluster: &ValidatedCluster, outcome: Outcome<'
         replicas: servers.map_or(0, |servers| servers.wanted),
         ready_replicas: servers.map_or(0, |servers| servers.ready),
         selector: selector(&cluster.name),
-        coordinator: None,
+        coordinator: members::coordinator(outcome.said),
         endpoints: Some(Endpoints {
             broker: format!("tcp://{}:{}", host(Component::Broker), ports::BROKER_CLIENTS),
             proxy: format!("tcp://{}:{}", host(Component::Proxy), ports::PROXY_SUBSCRIBERS),
         }),
-        conditions: vec![
-            ready_condition(page, outcome),
-            progressing_condition(page, outcome, phase),
-            page.condition(ConditionType::Valid, ConditionStatus::True, "Checked", "the spec can work"),
-            alias_condition(page, outcome.aliases_taken),
-        ],
+        members: members::members(
+            outcome.servers,
+            outcome.said,
+            page.previous.map(|status| status.members.as_slice()).unwrap_or_default(),
+        ),
+        conditions: [
+            Some(ready_condition(page, outcome)),
+            Some(progressing_condition(page, outcome, phase)),
+            Some(degraded_condition(page, outcome, phase)),
+            diverged_condition(page, outcome.said),
+            clock_condition(page, outcome.said),
+            Some(page.condition(ConditionType::Valid, ConditionStatus::True, "Checked", "the spec can work")),
+            Some(alias_condition(page, outcome.aliases_taken)),
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
     }
 }
 
 fn phase(previous: Option<&ChatClusterStatus>, outcome: Outcome<'_>) -> Phase {
-    if !outcome.failures.is_empty() {
+    if !outcome.failures.is_empty() || outcome.stuck().is_some() {
         return Phase::Degraded;
     }
-    if outcome.change.is_none() && outcome.workloads.iter().all(Workload::is_ready) {
+    if !outcome.is_changing() && outcome.workloads.iter().all(Workload::is_ready) {
         return Phase::Ready;
     }
     let was = previous.map(|status| status.phase);
     let rolled_out = outcome.workloads.iter().all(|workload| workload.rolled_out);
     match was {
         // It was complete, and nobody asked for a change: something is lost.
-        Some(Phase::Ready | Phase::Degraded) if rolled_out && outcome.change.is_none() => Phase::Degraded,
+        Some(Phase::Ready | Phase::Degraded) if rolled_out && !outcome.is_changing() => Phase::Degraded,
         Some(Phase::Ready | Phase::Degraded | Phase::Progressing) => Phase::Progressing,
         Some(Phase::Pending | Phase::Invalid) | None => {
             let a_server_is_ready = outcome
@@ -303,11 +369,14 @@ fn ready_condition(page: Page<'_>, outcome: Outcome<'_>) -> Condition {
 
 fn progressing_condition(page: Page<'_>, outcome: Outcome<'_>, phase: Phase) -> Condition {
     let kind = ConditionType::Progressing;
+    if let Some(why) = outcome.stuck() {
+        return page.condition(kind, ConditionStatus::False, "RolloutStuck", why);
+    }
     match phase {
         Phase::Pending | Phase::Progressing => {
             let workloads = waiting_for(outcome.workloads);
-            let waiting = [Some(workloads.as_str()).filter(|text| !text.is_empty()), outcome.change];
-            let waiting: Vec<&str> = waiting.into_iter().flatten().collect();
+            let workloads = Some(workloads.as_str()).filter(|text| !text.is_empty());
+            let waiting: Vec<&str> = workloads.into_iter().chain(outcome.waits()).collect();
             let reason = if outcome.change.is_some() { "ChangingServers" } else { "RollingOut" };
             let message = format!("waiting for {}", waiting.join("; for "));
             page.condition(kind, ConditionStatus::True, reason, message)
@@ -322,6 +391,59 @@ fn progressing_condition(page: Page<'_>, outcome: Outcome<'_>, phase: Phase) -> 
             "look at the condition Ready, and at the pods with `kubectl describe`",
         ),
     }
+}
+
+fn degraded_condition(page: Page<'_>, outcome: Outcome<'_>, phase: Phase) -> Condition {
+    let kind = ConditionType::Degraded;
+    if phase != Phase::Degraded {
+        return page.condition(
+            kind,
+            ConditionStatus::False,
+            "AsExpected",
+            "nothing that was there is missing",
+        );
+    }
+    let (reason, message) = match (outcome.failures, outcome.stuck()) {
+        ([], Some(why)) => ("RolloutStuck", why.to_owned()),
+        ([], None) => ("PodsNotReady", format!("waiting for {}", waiting_for(outcome.workloads))),
+        (failures, _) => ("CannotApply", failures.join("\n")),
+    };
+    page.condition(kind, ConditionStatus::True, reason, message)
+}
+
+/// Nothing is said of it while no server answers.
+fn diverged_condition(page: Page<'_>, said: &Reports) -> Option<Condition> {
+    let kind = ConditionType::Diverged;
+    let found = members::divergences(said);
+    if said.is_empty() {
+        let before = page.previous?.conditions.iter().find(|condition| condition.r#type == kind)?;
+        return Some(page.condition(kind, before.status, &before.reason, before.message.clone()));
+    }
+    Some(if found.is_empty() {
+        page.condition(kind, ConditionStatus::False, "AllAgree", "servers with equal histories show the same")
+    } else {
+        let message = format!(
+            "different histories are shown by {}: take the exports of these servers, compare them, and replace the volume of the \
+             wrong one",
+            found.join("; ")
+        );
+        page.condition(kind, ConditionStatus::True, "HistoriesDiffer", message)
+    })
+}
+
+/// Nothing is said of it while no server says anything of clocks.
+fn clock_condition(page: Page<'_>, said: &Reports) -> Option<Condition> {
+    let kind = ConditionType::ClockUnverified;
+    Some(if members::time_is_doubted(said)? {
+        page.condition(
+            kind,
+            ConditionStatus::True,
+            "TooFewAgree",
+            "the coordinator corrected no clock in its last round, as too few servers agree on the time: look at the nodes' clocks (NTP)",
+        )
+    } else {
+        page.condition(kind, ConditionStatus::False, "Agreed", "the servers agree on the time")
+    })
 }
 
 fn alias_condition(page: Page<'_>, taken: &[Taken]) -> Condition {
@@ -383,6 +505,27 @@ impl Page<'_> {
             last_transition_time,
             observed_generation: self.generation,
         }
+    }
+}
+
+impl ChatClusterStatus {
+    /// Whether another status says the same in other words: every state is equal, and messages may differ.
+    #[must_use]
+    pub fn has_the_states_of(&self, other: &Self) -> bool {
+        let wordless = |status: &Self| {
+            let mut status = status.clone();
+            for condition in &mut status.conditions {
+                condition.message.clear();
+            }
+            status
+        };
+        wordless(self) == wordless(other)
+    }
+
+    /// A condition.
+    #[must_use]
+    pub fn condition(&self, kind: ConditionType) -> Option<&Condition> {
+        self.conditions.iter().find(|condition| condition.r#type == kind)
     }
 }
 

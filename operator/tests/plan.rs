@@ -8,7 +8,7 @@ use kube::{Resource, ResourceExt};
 use papo_operator::{
     observe::Observed,
     plan::{Cause, Steps},
-    validate::ValidatedCluster,
+    validate::{PodForm, ValidatedCluster},
 };
 use serde_json::json;
 use std::sync::Arc;
@@ -213,4 +213,48 @@ fn what_is_going_already_is_neither_applied_nor_deleted_again() {
     }
     let plan = plan_for(&cluster("papo", json!({})), &observed);
     assert!(plan.deployments.apply.is_empty() && plan.deployments.delete.is_empty());
+}
+
+#[test]
+fn the_stateful_sets_of_an_older_operator_are_taken_over_and_no_pod_is_another() {
+    let papo = cluster("papo", json!({}));
+    let mut older = papo.clone();
+    older.pod_form = PodForm::First;
+    let mut observed = namespace_with(&[&older]);
+    for name in ["papo-server", "papo-ref"] {
+        change(observed.stateful_sets.get_mut(name).unwrap(), |live| {
+            let strategy = json!({ "type": "RollingUpdate", "rollingUpdate": { "partition": 0 } });
+            live.spec.update_strategy = serde_json::from_value(strategy).unwrap();
+        });
+    }
+    let template = |cluster: &ValidatedCluster| desired(cluster).stateful_sets.remove(1).spec.template;
+    assert_eq!(observed.stateful_sets["papo-server"].spec.template, template(&older));
+    let plan = plan_for(&older, &observed);
+    assert_eq!(plan.taken_over, ["papo-ref", "papo-server"]);
+    assert_eq!(applied(&plan.stateful_sets).len(), 2);
+    assert!(plan.deployments.apply.is_empty());
+    // A new image brings the new form with it.
+    assert_ne!(template(&papo), template(&older));
+    assert!(plan_for(&papo, &namespace_with(&[&papo])).taken_over.is_empty());
+}
+
+#[test]
+fn brokers_and_proxies_are_drained_before_they_are_told_to_stop() {
+    let papo = cluster("papo", json!({}));
+    for deployment in desired(&papo).deployments {
+        let pod = deployment.spec.template.spec.unwrap();
+        let drain =
+            pod.containers[0].lifecycle.as_ref().unwrap().pre_stop.as_ref().unwrap().exec.as_ref().unwrap();
+        assert_eq!(drain.command.as_deref().unwrap(), ["/papo", "drain"]);
+        assert!(pod.termination_grace_period_seconds >= Some(30));
+    }
+}
+
+#[test]
+fn a_server_may_read_a_long_history_before_anybody_asks_whether_it_lives() {
+    let sets = desired(&cluster("papo", json!({}))).stateful_sets;
+    let server = sets.iter().find(|set| set.name_any() == "papo-server").unwrap();
+    let probe = server.spec.template.spec.as_ref().unwrap().containers[0].startup_probe.as_ref().unwrap();
+    let seconds = probe.period_seconds.unwrap() * probe.failure_threshold.unwrap();
+    assert!((300..=1_800).contains(&seconds), "bounded, and generous: {seconds} s");
 }

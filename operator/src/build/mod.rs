@@ -15,6 +15,7 @@ mod stateful_set;
 mod volume;
 
 pub use secret::{TOKEN_KEY, Token};
+pub use stateful_set::ON_DELETE;
 pub use volume::Volume;
 
 use crate::{

@@ -3,13 +3,14 @@
 use super::{BuildError, Token, config_map, config_map::SETTINGS_KEY, scheduling, secret::TOKEN_KEY};
 use crate::{
     names::{self, Component},
-    validate::ValidatedCluster,
+    validate::{PodForm, ValidatedCluster},
 };
 use k8s_openapi::{
     api::core::v1::{
-        Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction,
-        LocalObjectReference, ObjectFieldSelector, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
-        SeccompProfile, SecretVolumeSource, SecurityContext, Volume, VolumeMount,
+        Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EnvVar, EnvVarSource, ExecAction,
+        HTTPGetAction, Lifecycle, LifecycleHandler, LocalObjectReference, ObjectFieldSelector,
+        PodSecurityContext, PodSpec, PodTemplateSpec, Probe, SeccompProfile, SecretVolumeSource,
+        SecurityContext, Volume, VolumeMount,
     },
     apimachinery::pkg::{apis::meta::v1::ObjectMeta, util::intstr::IntOrString},
 };
@@ -24,6 +25,10 @@ const TERMINATION_GRACE_SECONDS: i64 = 30;
 const DRAIN_SECONDS: u32 = 5;
 /// Seconds that a broker needs beside that and its longest request, for clients to read their last replies.
 const LAST_REPLIES_SECONDS: u32 = 5;
+/// A server that begins is looked at so often,
+const STARTUP_PERIOD_SECONDS: i32 = 2;
+/// and so many times until it counts as hung: ten minutes, in which it reads a hundred times the history that the benchmarks write.
+const STARTUP_FAILURES: i32 = 300;
 /// Read by the user's group only (octal 0440).
 const SECRET_MODE: i32 = 0o440;
 /// Where that volume is.
@@ -149,6 +154,8 @@ fn container(cluster: &ValidatedCluster, component: Component) -> Container {
         args: Some(vec![component.as_str().to_owned()]),
         env: Some(environment(cluster, component)),
         ports: (!listens.is_empty()).then(|| listens.into_iter().map(container_port).collect()),
+        lifecycle: drains(cluster, component).then(drain_first),
+        startup_probe: starts_slowly(cluster, component).then(startup_probe),
         readiness_probe: serves_http.then(|| probe("/readyz", 2)),
         liveness_probe: serves_http.then(|| probe("/livez", 10)),
         resources: Some(scheduling::resources(cluster, component)),
@@ -250,6 +257,33 @@ fn probe(path: &str, period_seconds: i32) -> Probe {
         failure_threshold: Some(3),
         ..Probe::default()
     }
+}
+
+/// Whether the role is told to leave before it is told to stop.
+fn drains(cluster: &ValidatedCluster, component: Component) -> bool {
+    cluster.pod_form >= PodForm::Draining && matches!(component, Component::Broker | Component::Proxy)
+}
+
+/// The program's own command: it returns once the role has served on, and takes no new clients any more.
+fn drain_first() -> Lifecycle {
+    let command = ["/papo", "drain"].map(str::to_owned).into();
+    Lifecycle {
+        pre_stop: Some(LifecycleHandler {
+            exec: Some(ExecAction { command: Some(command) }),
+            ..LifecycleHandler::default()
+        }),
+        ..Lifecycle::default()
+    }
+}
+
+/// Whether the role reads what it keeps before it answers anybody: a server its history.
+fn starts_slowly(cluster: &ValidatedCluster, component: Component) -> bool {
+    cluster.pod_form >= PodForm::Draining && component == Component::Server
+}
+
+/// While it has not succeeded, nobody asks whether the server lives.
+fn startup_probe() -> Probe {
+    Probe { failure_threshold: Some(STARTUP_FAILURES), ..probe("/livez", STARTUP_PERIOD_SECONDS) }
 }
 
 fn pull_policy(policy: PullPolicy) -> &'static str {

@@ -21,6 +21,8 @@ use k8s_openapi::{
 
 /// Ref keeps a few lines; the smallest volume that a storage class is likely to give.
 const REF_STORAGE: &str = "64Mi";
+/// Kubernetes makes anew what is deleted, and deletes nothing by itself.
+pub const ON_DELETE: &str = "OnDelete";
 /// Servers are counted from 1, as their ranks are.
 const FIRST_SERVER: i32 = 1;
 
@@ -77,8 +79,9 @@ fn build(
             service_name: Some(shape.service),
             // Servers wait for a majority of each other, so one by one would never begin.
             pod_management_policy: Some("Parallel".to_owned()),
+            // The operator chooses whose turn it is: see `crate::rollout`.
             update_strategy: Some(StatefulSetUpdateStrategy {
-                type_: Some("RollingUpdate".to_owned()),
+                type_: Some(ON_DELETE.to_owned()),
                 ..StatefulSetUpdateStrategy::default()
             }),
             persistent_volume_claim_retention_policy: Some(retention(cluster)),

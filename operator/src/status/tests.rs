@@ -1,6 +1,11 @@
 use super::*;
 use crate::resource::ChatCluster;
+use crate::{
+    membership::{Clock, Epoch, Report, Round},
+    pods::MemberPod,
+};
 use serde_json::json;
+use std::sync::LazyLock;
 
 fn cluster() -> ValidatedCluster {
     let raw: ChatCluster = serde_json::from_value(json!({
@@ -19,8 +24,19 @@ fn workload(component: Component, ready: u32, wanted: u32) -> Workload {
 }
 
 fn outcome(workloads: &[Workload]) -> Outcome<'_> {
-    Outcome { workloads, aliases_taken: &[], failures: &[], change: None }
+    Outcome {
+        workloads,
+        aliases_taken: &[],
+        failures: &[],
+        change: None,
+        rollout: None,
+        servers: &NO_PODS,
+        said: &NO_WORDS,
+    }
 }
+
+static NO_PODS: LazyLock<Fleet> = LazyLock::new(Fleet::default);
+static NO_WORDS: LazyLock<Reports> = LazyLock::new(Reports::new);
 
 fn condition(status: &ChatClusterStatus, kind: ConditionType) -> &Condition {
     status.conditions.iter().find(|condition| condition.r#type == kind).unwrap()
@@ -78,7 +94,7 @@ fn the_transition_time_stays_while_the_status_does() {
 #[test]
 fn a_failure_is_told_with_its_cause() {
     let failures = ["cannot apply Service papo-ref: exceeded quota".to_owned()];
-    let outcome = Outcome { workloads: &READY, aliases_taken: &[], failures: &failures, change: None };
+    let outcome = Outcome { failures: &failures, ..outcome(&READY) };
     let status = of_outcome(page(None, 0), &cluster(), outcome);
     assert_eq!(status.phase, Phase::Degraded);
     let ready = condition(&status, ConditionType::Ready);
@@ -93,7 +109,7 @@ fn a_taken_alias_is_named_with_its_holder_and_does_no_harm() {
         name: "broker".to_owned(),
         holder: "belongs to ChatCluster other".to_owned(),
     }];
-    let outcome = Outcome { workloads: &READY, aliases_taken: &taken, failures: &[], change: None };
+    let outcome = Outcome { aliases_taken: &taken, ..outcome(&READY) };
     let status = of_outcome(page(None, 0), &cluster(), outcome);
     assert_eq!(status.phase, Phase::Ready);
     let alias = condition(&status, ConditionType::AliasTaken);
@@ -158,4 +174,128 @@ fn a_change_of_the_servers_is_progress_and_says_what_it_waits_for() {
         condition(&lost, ConditionType::Progressing).message,
         "waiting for server 2 of 3; for server-2 to answer"
     );
+}
+
+#[test]
+fn a_stuck_rollout_is_no_progress_and_says_why() {
+    let cluster = cluster();
+    let ready = of_outcome(page(None, 0), &cluster, outcome(&READY));
+    let workloads = [Workload { rolled_out: false, ..workload(Component::Server, 2, 3) }];
+    let waits = Outcome { rollout: Some(Rollout::Waits("server-1 to be ready")), ..outcome(&workloads) };
+    let rolling = of_outcome(page(Some(&ready), 1), &cluster, waits);
+    assert_eq!(rolling.phase, Phase::Progressing);
+    let progressing = condition(&rolling, ConditionType::Progressing);
+    assert_eq!(progressing.message, "waiting for server 2 of 3 (rolling out); for server-1 to be ready");
+    assert_eq!(condition(&rolling, ConditionType::Degraded).status, ConditionStatus::False);
+
+    let why = "server-1 does not get ready: ErrImagePull";
+    let stuck = Outcome { rollout: Some(Rollout::Stuck(why)), ..outcome(&workloads) };
+    let stuck = of_outcome(page(Some(&rolling), 2), &cluster, stuck);
+    assert_eq!(stuck.phase, Phase::Degraded);
+    for (kind, status) in [
+        (ConditionType::Progressing, ConditionStatus::False),
+        (ConditionType::Degraded, ConditionStatus::True),
+    ] {
+        let condition = condition(&stuck, kind);
+        assert_eq!((condition.status, condition.reason.as_str()), (status, "RolloutStuck"));
+        assert_eq!(condition.message, why);
+    }
+}
+
+/// Three servers with pods.
+fn fleet() -> Fleet {
+    let image = "host:5000/papo:1.2".to_owned();
+    let pod = |number: u32| {
+        let pod = MemberPod {
+            name: format!("papo-server-{number}"),
+            image: image.clone(),
+            ready: true,
+            ..Default::default()
+        };
+        (number, pod)
+    };
+    Fleet {
+        set: "papo-server".to_owned(),
+        pods: (1..=3).map(pod).collect(),
+        numbers: vec![1, 2, 3],
+        ..Fleet::default()
+    }
+}
+
+#[test]
+fn every_server_is_shown_with_what_it_says_of_itself() {
+    let (cluster, fleet) = (cluster(), fleet());
+    let leading = |epoch: &str| Report {
+        in_sync: Some(true),
+        rank: Some(3),
+        role: Some("leading".to_owned()),
+        epoch: Some(Epoch::Text(epoch.to_owned())),
+        ..Report::default()
+    };
+    let said: Reports = [
+        (1, Report { in_sync: Some(false), rank: Some(1), ..Report::default() }),
+        (2, leading("9-aa")),
+        (3, leading("10-bb")),
+    ]
+    .into();
+    let of = |said: &Reports, previous: Option<&ChatClusterStatus>| {
+        of_outcome(page(previous, 0), &cluster, Outcome { servers: &fleet, said, ..outcome(&READY) })
+    };
+    let status = of(&said, None);
+    assert_eq!(status.coordinator.as_deref(), Some("server-3"), "of the newest epoch");
+    let states: Vec<MemberState> = status.members.iter().map(|member| member.state).collect();
+    assert_eq!(states, [MemberState::CatchingUp, MemberState::InSync, MemberState::InSync]);
+    let last = &status.members[2];
+    assert_eq!((last.name.as_str(), last.pod.as_str()), ("server-3", "papo-server-3"));
+    assert_eq!(
+        (last.rank, last.epoch.as_deref(), last.version.as_deref()),
+        (Some(3), Some("10-bb"), Some("1.2"))
+    );
+
+    let silent = of(&Reports::new(), Some(&status));
+    assert_eq!(silent.coordinator, None);
+    assert!(
+        silent.members.iter().all(|member| member.state == MemberState::Unreachable && member.role.is_none())
+    );
+    assert_eq!(silent.members[2].rank, Some(3), "a rank stays");
+}
+
+#[test]
+fn histories_that_differ_and_a_time_that_nobody_vouches_for_are_told() {
+    let (cluster, fleet) = (cluster(), fleet());
+    let of = |report: Report, previous: Option<&ChatClusterStatus>| {
+        let said: Reports = [(1, report)].into();
+        of_outcome(page(previous, 0), &cluster, Outcome { servers: &fleet, said: &said, ..outcome(&READY) })
+    };
+    let clock = |outcome: &str| Some(Clock { last_round: Some(Round { outcome: outcome.to_owned() }) });
+    let well = of(Report { clock: clock("adjusted"), ..Report::default() }, None);
+    for kind in [ConditionType::Diverged, ConditionType::ClockUnverified] {
+        assert_eq!(condition(&well, kind).status, ConditionStatus::False);
+    }
+    let role = Some("leading".to_owned());
+    let ill =
+        Report { clock: clock("withheld"), role, diverged: vec!["server-2".to_owned()], ..Report::default() };
+    let ill = of(ill, None);
+    assert!(condition(&ill, ConditionType::Diverged).message.contains("server-1 and server-2"));
+    assert_eq!(condition(&ill, ConditionType::ClockUnverified).status, ConditionStatus::True);
+    let silent = of_outcome(page(Some(&ill), 1), &cluster, outcome(&READY));
+    assert_eq!(
+        condition(&silent, ConditionType::Diverged).status,
+        ConditionStatus::True,
+        "silence heals nothing"
+    );
+    let older = of(Report::default(), None);
+    assert!(older.condition(ConditionType::ClockUnverified).is_none(), "a version that keeps no time");
+}
+
+#[test]
+fn other_words_are_no_other_state() {
+    let cluster = cluster();
+    let status = |waiting: &str| {
+        let outcome = Outcome { change: Some(waiting), ..outcome(&READY) };
+        of_outcome(page(None, 0), &cluster, outcome)
+    };
+    let one = status("server-2 to answer");
+    assert!(one != status("server-3 to answer") && one.has_the_states_of(&status("server-3 to answer")));
+    assert!(!one.has_the_states_of(&of_outcome(page(None, 0), &cluster, outcome(&READY))));
 }
