@@ -2,16 +2,16 @@
 //!
 //! The order of the kinds: the Secret first, as the pods' template depends on which token it holds; identity and settings, without
 //! which pods do not start; the nodes' Services, so that names resolve when pods first ask; StatefulSets before Deployments, as servers
-//! take longest; clients' Services and budgets, which matter when pods are there; the aliases last, as they may fail without harm. A kind that fails stops
+//! take longest; volumes' sizes and what tells Prometheus, which nothing waits for; clients' Services, budgets and who may connect, which matter when pods are there; the aliases last, as they may fail without harm. A kind that fails stops
 //! those after it. What is no longer wanted of a kind goes after the rest of the kind is there. Objects of one kind go at once.
 
 use crate::{
-    build::{ON_DELETE, Token},
+    build::{ON_DELETE, Token, Volume},
     metrics::Metrics,
     names::{self, Component},
     observe::Found,
     plan::{Apply, Cause, Delete, Plan, Steps, holder, is_owned_by},
-    resource::ChatCluster,
+    resource::{ChatCluster, PodMonitor},
     rollout::Target,
     validate::ValidatedCluster,
 };
@@ -20,7 +20,7 @@ use k8s_openapi::{
     NamespaceResourceScope,
     api::{
         apps::v1::{Deployment, StatefulSet},
-        core::v1::{Pod, Secret},
+        core::v1::{PersistentVolumeClaim, Pod, Secret},
     },
 };
 use kube::{
@@ -65,6 +65,14 @@ pub enum ApplyError {
     /// Somebody else's object has the name.
     #[error("{0}")]
     Taken(crate::plan::Taken),
+    /// Kubernetes does not know the kind.
+    #[error(
+        "cannot apply {kind}: when the operator started, this Kubernetes did not know the kind; install what brings it, then restart the operator"
+    )]
+    UnknownKind {
+        /// The kind.
+        kind: String,
+    },
     /// The cluster's Secret is there, and the watches have not heard of it: the pods' template would name a wrong token.
     #[error("the watches are behind: Secret {name} is there already")]
     Behind {
@@ -105,6 +113,9 @@ pub async fn apply(client: &Client, metrics: &Metrics, cluster: &ValidatedCluste
         stateful_sets,
         deployments,
         pod_disruption_budgets,
+        network_policies,
+        pod_monitors,
+        grow,
         aliases,
     } = plan;
     let own = Stage { client, metrics, cluster, manager: names::FIELD_MANAGER.to_owned() };
@@ -134,8 +145,15 @@ pub async fn apply(client: &Client, metrics: &Metrics, cluster: &ValidatedCluste
     applied.stateful_sets = done;
     let Some(done) = own.run(deployments, failures).await else { return applied };
     applied.deployments = done;
+    // Each of these may fail without harm to the others, and to what comes after.
+    own.grow(grow, failures).await;
+    match pod_monitors {
+        Some(steps) => drop(own.run(steps, failures).await),
+        None => failures.push(ApplyError::UnknownKind { kind: PodMonitor::kind(&()).into_owned() }),
+    }
     if own.run(client_services, failures).await.is_some()
         && own.run(pod_disruption_budgets, failures).await.is_some()
+        && own.run(network_policies, failures).await.is_some()
     {
         // Taken aliases are no failure: the status has a condition for them.
         alias.run(Steps { taken: Vec::new(), ..aliases }, failures).await;
@@ -367,6 +385,20 @@ impl Stage<'_> {
         }
     }
 
+    /// Asks for larger volumes; the storage makes them so while they are in use.
+    async fn grow(&self, volumes: Vec<Volume>, failures: &mut Vec<ApplyError>) {
+        let api: Api<PersistentVolumeClaim> = self.api();
+        let parameters = PatchParams { field_manager: Some(self.manager.clone()), ..PatchParams::default() };
+        let grown = volumes.iter().map(async |Volume { claim, size }| {
+            tracing::info!(%claim, %size, namespace = %self.cluster.namespace, "grow");
+            let body = serde_json::json!({ "spec": { "resources": { "requests": { "storage": size } } } });
+            let patch = Patch::Merge(&body);
+            let patched = api.patch_metadata(claim, &parameters, &patch);
+            request::<PersistentVolumeClaim, _>(self.metrics, "grow", claim, patched).await
+        });
+        failures.extend(join_all(grown).await.into_iter().filter_map(Result::err));
+    }
+
     /// From now on the operator chooses which pod of a StatefulSet is replaced.
     async fn take_over(&self, name: &str) -> Result<(), ApplyError> {
         let api: Api<StatefulSet> = self.api();
@@ -414,7 +446,10 @@ fn status(error: &ApplyError) -> Option<u16> {
             kube::Error::Api(status) => Some(status.code),
             _ => None,
         },
-        ApplyError::Timeout { .. } | ApplyError::Taken(_) | ApplyError::Behind { .. } => None,
+        ApplyError::Timeout { .. }
+        | ApplyError::Taken(_)
+        | ApplyError::UnknownKind { .. }
+        | ApplyError::Behind { .. } => None,
     }
 }
 

@@ -120,14 +120,15 @@ pub struct Running<S> {
     pub reconciles: S,
 }
 
-/// Starts the watches and the controller. `namespace` bounds both; `default_image` is for clusters that name none.
+/// Starts the watches and the controller. `namespace` bounds both; `knows_pod_monitors` is whether Kubernetes does; `default_image` is for clusters that name none.
 pub fn start(
     client: Client,
     namespace: Option<&str>,
+    knows_pod_monitors: bool,
     default_image: String,
     metrics: Metrics,
 ) -> Running<impl Stream<Item = ()>> {
-    let Started { caches, clusters, touched } = observe::watch(&client, namespace);
+    let Started { caches, clusters, touched } = observe::watch(&client, namespace, knows_pod_monitors);
     // Failures of the watch are logged there; here they would hold back the other triggers.
     let clusters = clusters.filter(|event| future::ready(event.is_ok()));
     let operator = Arc::new(Operator {
@@ -153,7 +154,8 @@ pub fn start(
 async fn reconcile(cluster: Arc<ChatCluster>, operator: Arc<Operator>) -> Result<Action, ReconcileError> {
     operator.caches.wait_until_ready().await.map_err(ReconcileError::Watches)?;
     let began = Instant::now();
-    let result = operator.reconcile(&cluster).await;
+    // On the heap: it holds the plan of every kind.
+    let result = Box::pin(operator.reconcile(&cluster)).await;
     let (ending, result) = match result {
         Ok((ending, action)) => {
             operator.backoff().on_success(&ObjectRef::from_obj(cluster.as_ref()));

@@ -78,6 +78,7 @@ fn column(name: &str, kind: &str, path: &str, description: &str) -> Value {
 fn schema() -> Value {
     let mut spec = schema_of::<ChatClusterSpec>();
     add_rules(&mut spec);
+    add_kubernetes_rules(&mut spec);
     // An empty default: the API server then fills in that of every field.
     set(&mut spec, "default", json!({}));
     json!({
@@ -130,10 +131,17 @@ fn add_rules(spec: &mut Value) {
     rules(
         spec,
         &["storage"],
-        vec![json!({
-            "rule": "self == oldSelf",
-            "message": "spec.storage cannot be changed: the volumes are made once",
-        })],
+        vec![
+            json!({
+                "rule": "quantity(self.size).compareTo(quantity(oldSelf.size)) >= 0",
+                "fieldPath": ".size",
+                "message": "spec.storage.size can only grow: no volume can shrink",
+            }),
+            json!({
+                "rule": "has(self.class) == has(oldSelf.class) && (!has(self.class) || self.class == oldSelf.class)",
+                "message": "spec.storage.class cannot be changed: the volumes are made once",
+            }),
+        ],
     );
     // The messages cannot show the values: the API server takes the text of a number to be of any length, and so too costly.
     rules(
@@ -198,8 +206,88 @@ fn add_rules(spec: &mut Value) {
     );
 }
 
+/// What the parts of the spec about Kubernetes must keep to.
+fn add_kubernetes_rules(spec: &mut Value) {
+    for role in ["server", "broker", "proxy", "ref", "bot"] {
+        let no_less = |resource: &str| {
+            json!({
+                "rule": format!(
+                    "!has(self.limits.{resource}) || !has(self.requests.{resource}) || \
+                     quantity(self.limits.{resource}).compareTo(quantity(self.requests.{resource})) >= 0"
+                ),
+                "fieldPath": format!(".limits.{resource}"),
+                "message": format!("give limits.{resource} at least requests.{resource}"),
+            })
+        };
+        rules(spec, &["resources", role], vec![no_less("cpu"), no_less("memory")]);
+    }
+    let not_ours = |rule: &str, ours: &str| json!({ "rule": rule, "message": format!("leave out keys of {ours}: they are the operator's own") });
+    rules(
+        spec,
+        &["podMetadata", "labels"],
+        vec![not_ours(
+            "self.all(key, !key.startsWith('papo.dev/') && !key.startsWith('app.kubernetes.io/'))",
+            "papo.dev and app.kubernetes.io",
+        )],
+    );
+    for path in [&["podMetadata", "annotations"], &["expose", "annotations"]] {
+        rules(spec, path, vec![not_ours("self.all(key, !key.startsWith('papo.dev/'))", "papo.dev")]);
+    }
+    rules(
+        spec,
+        &["scheduling", "tolerations", ITEMS],
+        vec![
+            json!({
+                "rule": "self.operator == 'Exists' || has(self.key)",
+                "message": "give a key, or the operator Exists for every key",
+            }),
+            json!({
+                "rule": "self.operator == 'Equal' || !has(self.value)",
+                "fieldPath": ".value",
+                "message": "leave the value out: with the operator Exists, any value will do",
+            }),
+            json!({
+                "rule": "!has(self.tolerationSeconds) || (has(self.effect) && self.effect == 'NoExecute')",
+                "fieldPath": ".tolerationSeconds",
+                "message": "give the effect NoExecute, or leave tolerationSeconds out: only that effect ends pods",
+            }),
+        ],
+    );
+    rules(
+        spec,
+        &["expose"],
+        vec![
+            json!({
+                "rule": "self.type != 'ClusterIP' || size(self.annotations) == 0",
+                "fieldPath": ".annotations",
+                "message": "set type to NodePort or LoadBalancer, or leave annotations out: there is no Service to bear them",
+            }),
+            json!({
+                "rule": "self.type == 'LoadBalancer' || size(self.sourceRanges) == 0",
+                "fieldPath": ".sourceRanges",
+                "message": "set type to LoadBalancer, or leave sourceRanges out: nothing else obeys them",
+            }),
+        ],
+    );
+    for list in ["foreign", "metrics"] {
+        rules(
+            spec,
+            &["networkPolicy", list, ITEMS],
+            vec![json!({
+                "rule": "has(self.ipBlock) != (has(self.podSelector) || has(self.namespaceSelector))",
+                "message": "give podSelector, namespaceSelector or both; or else ipBlock",
+            })],
+        );
+    }
+}
+
+/// In a path: the entries of a list.
+const ITEMS: &str = "[]";
+
 fn rules(spec: &mut Value, path: &[&str], rules: Vec<Value>) {
-    let pointer: String = path.iter().map(|field| format!("/properties/{field}")).collect();
+    let step =
+        |field: &&str| if *field == ITEMS { "/items".to_owned() } else { format!("/properties/{field}") };
+    let pointer: String = path.iter().map(step).collect();
     if let Some(schema) = spec.pointer_mut(&pointer) {
         set(schema, "x-kubernetes-validations", Value::Array(rules));
     }
@@ -216,8 +304,12 @@ fn structural(schema: &mut Value) {
     let Some(object) = schema.as_object_mut() else { return };
     merge_nullable(object);
     merge_constants(object);
-    // Unknown fields are refused by `kubectl` and pruned by the API server anyway.
-    object.remove("additionalProperties");
+    // Unknown fields are refused by `kubectl` and pruned by the API server anyway. What stays is a map's.
+    match object.get_mut("additionalProperties") {
+        Some(values @ Value::Object(_)) => structural(values),
+        Some(_) => drop(object.remove("additionalProperties")),
+        None => {}
+    }
     if object.get("default") == Some(&Value::Null) {
         object.remove("default");
     }
@@ -295,12 +387,14 @@ mod tests {
     fn the_schema_is_structural() {
         fn check(path: &str, schema: &Value) {
             let object = schema.as_object().unwrap_or_else(|| panic!("{path} is no schema"));
-            for forbidden in
-                ["oneOf", "anyOf", "allOf", "const", "$ref", "$defs", "additionalProperties", "$schema"]
-            {
+            for forbidden in ["oneOf", "anyOf", "allOf", "const", "$ref", "$defs", "$schema"] {
                 assert!(!object.contains_key(forbidden), "{forbidden} at {path}");
             }
             assert!(object["type"].is_string(), "no type at {path}");
+            if let Some(values) = object.get("additionalProperties") {
+                assert!(!object.contains_key("properties"), "a map with fields at {path}");
+                check(&format!("{path}{{}}"), values);
+            }
             for (name, property) in object.get("properties").and_then(Value::as_object).into_iter().flatten()
             {
                 check(&format!("{path}.{name}"), property);
@@ -327,7 +421,16 @@ mod tests {
             spec["image"]["properties"]["pullPolicy"]["enum"],
             json!(["Always", "IfNotPresent", "Never"])
         );
-        assert!(spec["storage"]["x-kubernetes-validations"].is_array());
+        for ruled in [
+            &spec["storage"],
+            &spec["expose"],
+            &spec["resources"]["properties"]["ref"],
+            &spec["podMetadata"]["properties"]["labels"],
+            &spec["scheduling"]["properties"]["tolerations"]["items"],
+            &spec["networkPolicy"]["properties"]["foreign"]["items"],
+        ] {
+            assert!(ruled["x-kubernetes-validations"].is_array(), "{ruled}");
+        }
         assert!(spec["bots"]["properties"]["pauseSeconds"]["x-kubernetes-validations"].is_array());
     }
 

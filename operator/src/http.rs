@@ -9,21 +9,28 @@ use axum::{
     routing::get,
 };
 use kube::runtime::reflector::Store;
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::watch};
+
+/// How far the operator is.
+#[derive(Clone)]
+pub enum Standing {
+    /// It asks for the Lease.
+    Starting,
+    /// Another one has the Lease: this one is ready to follow it.
+    StandingBy,
+    /// It has the Lease; not every watch has brought its first list.
+    Listing(Store<ChatCluster>),
+    /// It works.
+    Working(Store<ChatCluster>),
+}
 
 /// What the operator shows of itself; cloning shares it.
 #[derive(Clone)]
 pub struct Surface {
     /// What it counts.
     pub metrics: Metrics,
-    /// The clusters that it knows.
-    pub clusters: Store<ChatCluster>,
-    /// Whether every watch has brought its first list.
-    pub ready: Arc<AtomicBool>,
+    /// How far it is.
+    pub standing: watch::Receiver<Standing>,
 }
 
 /// Serves until the process ends.
@@ -40,15 +47,22 @@ pub async fn serve(listener: TcpListener, surface: Surface) -> std::io::Result<(
 }
 
 async fn readyz(State(surface): State<Surface>) -> (StatusCode, &'static str) {
-    if surface.ready.load(Ordering::Relaxed) {
-        (StatusCode::OK, "ready\n")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "waiting for the first lists of the watches\n")
+    match *surface.standing.borrow() {
+        Standing::Working(_) => (StatusCode::OK, "ready\n"),
+        Standing::StandingBy => (StatusCode::OK, "ready: another operator has the Lease\n"),
+        Standing::Starting => (StatusCode::SERVICE_UNAVAILABLE, "asking for the Lease\n"),
+        Standing::Listing(_) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "waiting for the first lists of the watches\n")
+        }
     }
 }
 
 async fn metrics(State(surface): State<Surface>) -> Response {
-    match surface.metrics.render(&surface.clusters) {
+    let (holds_lease, clusters) = match &*surface.standing.borrow() {
+        Standing::Starting | Standing::StandingBy => (false, None),
+        Standing::Listing(clusters) | Standing::Working(clusters) => (true, Some(clusters.clone())),
+    };
+    match surface.metrics.render(holds_lease, clusters.as_ref()) {
         Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }

@@ -7,6 +7,8 @@
 //! `validate`, `membership`, `build`, `plan`, `pods`, `rollout`, `status` and `events` are pure functions.
 //! [`controller`] puts them together. A reconcile that finds nothing to do sends no request.
 //!
+//! Of several operators, the holder of a [`lease`] works.
+//!
 //! The operator must not know the node's code, nor what servers say to each other: it knows `papo-settings` and Kubernetes.
 
 pub mod apply;
@@ -17,6 +19,7 @@ pub mod controller;
 pub mod crd;
 pub mod events;
 pub mod http;
+pub mod lease;
 pub mod membership;
 pub mod metrics;
 pub mod names;
@@ -29,3 +32,4 @@ pub mod resource;
 pub mod rollout;
 pub mod status;
 pub mod validate;
+pub mod volumes;

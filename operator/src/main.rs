@@ -3,21 +3,24 @@
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use futures::StreamExt;
+use kube::Client;
 use papo_operator::{
     controller, crd,
-    http::{self, Surface},
+    http::{self, Standing, Surface},
+    lease::Candidate,
     metrics::Metrics,
+    observe,
 };
 use papo_settings::ListenAddress;
 use std::{
     io::{IsTerminal, Write},
     pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
 };
-use tokio::net::TcpListener;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
 use tracing_subscriber::EnvFilter;
 
 /// Runs ChatClusters on Kubernetes.
@@ -44,6 +47,15 @@ struct RunArgs {
     /// Image of the pods of a ChatCluster that names none
     #[arg(long, value_name = "IMAGE", env = "PAPO_NODE_IMAGE", default_value = DEFAULT_NODE_IMAGE)]
     node_image: String,
+    /// Namespace of the Lease whose holder works; without one, this operator must be the only one [default: no Lease]
+    #[arg(long, value_name = "NAMESPACE", env = "PAPO_LEASE_NAMESPACE")]
+    lease_namespace: Option<String>,
+    /// Name of the Lease
+    #[arg(long, value_name = "NAME", env = "PAPO_LEASE_NAME", default_value = "papo-operator")]
+    lease_name: String,
+    /// What this operator calls itself in the Lease: no other candidate's name
+    #[arg(long, value_name = "IDENTITY", env = "PAPO_IDENTITY", default_value = "papo-operator")]
+    identity: String,
     /// HTTP address for /metrics, /livez, /readyz
     #[arg(long, value_name = "ADDRESS", env = "PAPO_HTTP", default_value = "*:8080")]
     http: ListenAddress,
@@ -85,7 +97,7 @@ fn main() -> anyhow::Result<()> {
 }
 
 async fn run(arguments: RunArgs) -> anyhow::Result<()> {
-    let client = kube::Client::try_default()
+    let client = Client::try_default()
         .await
         .context("cannot reach Kubernetes: run in a pod, or name a kubeconfig in KUBECONFIG")?;
     let metrics = Metrics::new().context("cannot name the metrics")?;
@@ -93,33 +105,104 @@ async fn run(arguments: RunArgs) -> anyhow::Result<()> {
     let listener = TcpListener::bind(address).await.with_context(|| {
         format!("cannot listen for HTTP on {address}: choose another address with --http")
     })?;
-    let namespace = arguments.watch_namespace.as_deref();
-    let running = controller::start(client, namespace, arguments.node_image.clone(), metrics.clone());
-    let ready = Arc::new(AtomicBool::new(false));
-    let surface = Surface { metrics, clusters: running.caches.clusters.clone(), ready: Arc::clone(&ready) };
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        namespace = arguments.watch_namespace.as_deref().unwrap_or("all"),
+        node_image = arguments.node_image,
+        "papo-operator"
+    );
+    let (standing, shown) = watch::channel(Standing::Starting);
+    let surface = Surface { metrics: metrics.clone(), standing: shown };
+    tokio::select! {
+        worked = work(arguments, client, metrics, &standing) => worked?,
+        served = http::serve(listener, surface) => served.context("HTTP stopped")?,
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Waits for the Lease, if there is one to hold, and works for as long as it holds it.
+async fn work(
+    arguments: RunArgs,
+    client: Client,
+    metrics: Metrics,
+    standing: &watch::Sender<Standing>,
+) -> anyhow::Result<()> {
+    let Some(namespace) = &arguments.lease_namespace else {
+        return reconcile(&arguments, client, metrics, standing).await;
+    };
+    let candidate = Candidate::new(
+        client.clone(),
+        namespace,
+        arguments.lease_name.clone(),
+        arguments.identity.clone(),
+        metrics.clone(),
+    );
+    let waits = || {
+        standing.send_if_modified(|standing| {
+            let first = matches!(standing, Standing::Starting);
+            if first {
+                tracing::info!("standing by: another operator has the Lease");
+                *standing = Standing::StandingBy;
+            }
+            first
+        });
+    };
+    let mut held = tokio::select! {
+        held = candidate.acquire(waits) => held,
+        told = told_to_stop() => return told.context("cannot wait for signals"),
+    };
+    tracing::info!(identity = arguments.identity, "this operator has the Lease");
+    tokio::select! {
+        done = reconcile(&arguments, client, metrics, standing) => done?,
+        // Whoever has it now must find nobody at work: the process ends, and begins anew.
+        lost = held.keep() => return Err(lost).context("stopping"),
+    }
+    held.release().await;
+    Ok(())
+}
+
+/// Keeps every ChatCluster as its manifest says, until told to stop.
+async fn reconcile(
+    arguments: &RunArgs,
+    client: Client,
+    metrics: Metrics,
+    standing: &watch::Sender<Standing>,
+) -> anyhow::Result<()> {
+    let knows_pod_monitors =
+        observe::knows_pod_monitors(&client).await.context("cannot ask Kubernetes what it knows")?;
+    let running = controller::start(
+        client,
+        arguments.watch_namespace.as_deref(),
+        knows_pod_monitors,
+        arguments.node_image.clone(),
+        metrics,
+    );
     let caches = running.caches;
+    standing.send_replace(Standing::Listing(caches.clusters.clone()));
     let tell_when_ready = async {
         if caches.wait_until_ready().await.is_ok() {
-            ready.store(true, Ordering::Relaxed);
+            standing.send_replace(Standing::Working(caches.clusters.clone()));
             tracing::info!("every watch has its first list");
         }
         std::future::pending::<()>().await;
     };
-    tracing::info!(
-        version = env!("CARGO_PKG_VERSION"),
-        namespace = namespace.unwrap_or("all"),
-        node_image = arguments.node_image,
-        "papo-operator"
-    );
     let mut reconciles = pin!(running.reconciles);
     let reconcile_until_told_to_stop = async { while reconciles.next().await.is_some() {} };
     tokio::select! {
         () = reconcile_until_told_to_stop => {}
-        served = http::serve(listener, surface) => served.context("HTTP stopped")?,
         () = tell_when_ready => {}
     }
-    tracing::info!("stopped");
     Ok(())
+}
+
+/// Waits for SIGTERM or Ctrl-C, as the controller does while it works.
+async fn told_to_stop() -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        interrupted = tokio::signal::ctrl_c() => interrupted,
+    }
 }
 
 fn start_logging(format: LogFormat) {

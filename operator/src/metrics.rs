@@ -6,7 +6,8 @@ use crate::{
 };
 use kube::runtime::reflector::Store;
 use prometheus::{
-    Histogram, HistogramOpts, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder, core::Collector,
+    Histogram, HistogramOpts, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    core::Collector,
 };
 use serde::Deserialize;
 use std::time::Duration;
@@ -43,6 +44,7 @@ pub struct Metrics {
     seconds: Histogram,
     requests: IntCounterVec,
     clusters: IntGaugeVec,
+    lease: IntGauge,
 }
 
 impl Metrics {
@@ -62,7 +64,9 @@ impl Metrics {
             "Requests to the API server beside watches, by kind",
         );
         let clusters = Opts::new("papo_operator_chat_clusters", "ChatClusters, by phase");
+        let lease = Opts::new("papo_operator_lease_held", "Whether this operator works (1) or stands by (0)");
         Ok(Self {
+            lease: register(&registry, IntGauge::with_opts(lease)?)?,
             reconciles: register(&registry, IntCounterVec::new(reconciles, &["ending"])?)?,
             seconds: register(&registry, Histogram::with_opts(seconds)?)?,
             requests: register(&registry, IntCounterVec::new(requests, &["kind"])?)?,
@@ -82,15 +86,20 @@ impl Metrics {
         self.requests.with_label_values(&[kind]).inc();
     }
 
-    /// Everything as text, with the clusters counted now.
+    /// Everything as text, with the clusters counted now; none where this operator stands by.
     ///
     /// # Errors
     /// When a metric has no form in text, which none here is known to lack.
-    pub fn render(&self, clusters: &Store<ChatCluster>) -> Result<String, prometheus::Error> {
+    pub fn render(
+        &self,
+        holds_lease: bool,
+        clusters: Option<&Store<ChatCluster>>,
+    ) -> Result<String, prometheus::Error> {
+        self.lease.set(i64::from(holds_lease));
         for phase in Phase::ALL {
             self.clusters.with_label_values(&[phase.as_str()]).set(0);
         }
-        for cluster in clusters.state() {
+        for cluster in clusters.map(Store::state).unwrap_or_default() {
             let phase =
                 ChatClusterStatus::deserialize(&cluster.status).map_or(Phase::Pending, |status| status.phase);
             self.clusters.with_label_values(&[phase.as_str()]).inc();

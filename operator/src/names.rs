@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, fmt};
 pub const FIELD_MANAGER: &str = "papo-operator";
 
 /// What the pods of all clusters are called as software.
-const APPLICATION: &str = "papo";
+pub const APPLICATION: &str = "papo";
 
 /// Recommended label: the software.
 pub const LABEL_NAME: &str = "app.kubernetes.io/name";
@@ -28,6 +28,11 @@ pub const LABEL_POD_INDEX: &str = "apps.kubernetes.io/pod-index";
 
 /// Set by the StatefulSet controller on its pods: the revision of the template that they were made from.
 pub const LABEL_REVISION: &str = "controller-revision-hash";
+
+/// What the operator's own pod is called as software, by its chart: NetworkPolicies let it in.
+pub const OPERATOR_APPLICATION: &str = "papo-operator";
+/// Name of the volume where a role keeps data, and of the template of its claims.
+pub const DATA_VOLUME: &str = "data";
 
 /// Hash of the object as it was built: another one means that the operator now wants something else.
 pub const ANNOTATION_APPLIED_HASH: &str = "papo.dev/applied-hash";
@@ -128,6 +133,24 @@ pub fn server_pod(cluster: &str, number: u32) -> String {
     format!("{cluster}-server-{number}")
 }
 
+/// Service for clients outside, of brokers and proxies.
+#[must_use]
+pub fn external(cluster: &str) -> String {
+    format!("{cluster}-external")
+}
+
+/// PodMonitor of all pods.
+#[must_use]
+pub fn monitor(cluster: &str) -> String {
+    format!("{cluster}-pods")
+}
+
+/// Claim of the volume of the server with this number, as the StatefulSet controller names it.
+#[must_use]
+pub fn server_claim(cluster: &str, number: u32) -> String {
+    format!("{DATA_VOLUME}-{}", server_pod(cluster, number))
+}
+
 /// The names of the reference service beside `ref` (row A08).
 pub const REF_ALIASES: [&str; 2] = ["reference", "referencia"];
 
@@ -183,6 +206,7 @@ mod tests {
                 .map(|part| component("", part))
                 .to_vec();
         suffixes.extend([settings(""), token(""), service_account(""), server_peers("")]);
+        suffixes.extend([external(""), monitor("")]);
         suffixes.extend([broker_workers(""), proxy_publishers("")]);
         suffixes.extend(REF_ALIASES.map(|alias| format!("-{alias}")));
         suffixes.extend((1..=9).map(|number| server_pod("", number)));

@@ -3,7 +3,12 @@
 //! All kinds but Services are watched by the operator's label. Services are watched all, as a plain alias may belong to anybody; of
 //! those that are not ours only metadata is kept.
 
-use crate::{build::owning_cluster, names, pods, resource::ChatCluster};
+use crate::{
+    build::owning_cluster,
+    names::{self, Component},
+    pods,
+    resource::{ChatCluster, PodMonitor},
+};
 use futures::{
     SinkExt, Stream, StreamExt,
     channel::mpsc::{self, Sender},
@@ -12,7 +17,8 @@ use k8s_openapi::{
     NamespaceResourceScope,
     api::{
         apps::v1::{Deployment, StatefulSet},
-        core::v1::{ConfigMap, Pod, Secret, Service, ServiceAccount},
+        core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret, Service, ServiceAccount},
+        networking::v1::NetworkPolicy,
         policy::v1::PodDisruptionBudget,
     },
 };
@@ -56,6 +62,12 @@ pub struct Observed {
     pub deployments: Found<Deployment>,
     /// PodDisruptionBudgets.
     pub pod_disruption_budgets: Found<PodDisruptionBudget>,
+    /// NetworkPolicies.
+    pub network_policies: Found<NetworkPolicy>,
+    /// PodMonitors, where Kubernetes knows the kind.
+    pub pod_monitors: Option<Found<PodMonitor>>,
+    /// Claims of volumes.
+    pub claims: Found<PersistentVolumeClaim>,
     /// Pods, as far as [`crate::pods`] reads them.
     pub pods: Found<Pod>,
 }
@@ -79,6 +91,9 @@ pub struct Caches {
     stateful_sets: Store<StatefulSet>,
     deployments: Store<Deployment>,
     pod_disruption_budgets: Store<PodDisruptionBudget>,
+    network_policies: Store<NetworkPolicy>,
+    pod_monitors: Option<Store<PodMonitor>>,
+    claims: Store<PersistentVolumeClaim>,
     pods: Store<Pod>,
 }
 
@@ -102,6 +117,9 @@ impl Caches {
             stateful_sets: found(&self.stateful_sets, namespace),
             deployments: found(&self.deployments, namespace),
             pod_disruption_budgets: found(&self.pod_disruption_budgets, namespace),
+            network_policies: found(&self.network_policies, namespace),
+            pod_monitors: self.pod_monitors.as_ref().map(|store| found(store, namespace)),
+            claims: found(&self.claims, namespace),
             pods: found(&self.pods, namespace),
         }
     }
@@ -122,10 +140,25 @@ pub struct Started<Clusters, Touched> {
     pub touched: Touched,
 }
 
-/// Starts a watch of every kind, in one namespace or in all.
+/// Whether this Kubernetes knows PodMonitors.
+///
+/// # Errors
+/// When the API server cannot be asked.
+pub async fn knows_pod_monitors(client: &Client) -> Result<bool, kube::Error> {
+    let kind = PodMonitor::kind(&());
+    match client.list_api_group_resources(&PodMonitor::api_version(&())).await {
+        Ok(list) => Ok(list.resources.iter().any(|resource| resource.kind == kind)),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Starts a watch of every kind, in one namespace or in all; of PodMonitors where Kubernetes knows them, as a watch of an unknown kind
+/// would ask for it for ever.
 pub fn watch(
     client: &Client,
     namespace: Option<&str>,
+    knows_pod_monitors: bool,
 ) -> Started<
     impl Stream<Item = Result<ChatCluster, watcher::Error>> + Send + use<>,
     impl Stream<Item = ObjectRef<ChatCluster>> + Send + use<>,
@@ -146,6 +179,9 @@ pub fn watch(
         stateful_sets: watches.start(ours(), strip),
         deployments: watches.start(ours(), strip),
         pod_disruption_budgets: watches.start(ours(), strip),
+        network_policies: watches.start(ours(), strip),
+        pod_monitors: knows_pod_monitors.then(|| watches.start(ours(), strip)),
+        claims: watches.start(volumes_of_servers(), strip),
         pods: watches.start(ours(), pods::strip),
     };
     Started { caches, clusters, touched }
@@ -154,6 +190,17 @@ pub fn watch(
 /// The objects that the operator made.
 fn ours() -> watcher::Config {
     watcher::Config::default().labels(&format!("{}={}", names::LABEL_MANAGED_BY, names::FIELD_MANAGER))
+}
+
+/// The claims of servers' volumes. Kubernetes made them, with the labels that select the servers.
+fn volumes_of_servers() -> watcher::Config {
+    watcher::Config::default().labels(&format!(
+        "{}={},{}={}",
+        names::LABEL_NAME,
+        names::APPLICATION,
+        names::LABEL_COMPONENT,
+        Component::Server
+    ))
 }
 
 /// The API of a kind, in one namespace or in all.
@@ -248,8 +295,8 @@ impl Watches<'_> {
     }
 }
 
-/// The clusters to look at when this object changed: its owner; for a pod, whose owner is a workload, the one that its label names; and,
-/// for a plain name, all of its namespace, as one may now get it.
+/// The clusters to look at when this object changed: its owner; for a pod or a volume's claim, which Kubernetes made, the one that its
+/// label names; and, for a plain name, all of its namespace, as one may now get it.
 fn concerned<K: Resource<DynamicType = ()>>(
     object: &K,
     clusters: &Store<ChatCluster>,
@@ -261,7 +308,7 @@ fn concerned<K: Resource<DynamicType = ()>>(
             clusters.state_filter(|cluster| cluster.meta().namespace.as_deref() == Some(namespace));
         return neighbours.iter().map(|cluster| ObjectRef::from_obj(cluster.as_ref())).collect();
     }
-    if K::kind(&()) == "Pod" {
+    if matches!(K::kind(&()).as_ref(), "Pod" | "PersistentVolumeClaim") {
         let name = object.labels().get(names::LABEL_INSTANCE);
         return name.map(|name| ObjectRef::new(name).within(namespace)).into_iter().collect();
     }

@@ -3,14 +3,17 @@
 //! Nobody's objects are stolen: a name that another owner holds is reported and left alone, each name by itself.
 
 use crate::{
-    build::{ON_DELETE, Resources, owner},
+    build::{ON_DELETE, Resources, Volume, owner},
     compare::covers,
     observe::{Found, Observed},
+    resource::PodMonitor,
+    volumes,
 };
 use k8s_openapi::{
     api::{
         apps::v1::{Deployment, StatefulSet},
         core::v1::{ConfigMap, Secret, Service, ServiceAccount},
+        networking::v1::NetworkPolicy,
         policy::v1::PodDisruptionBudget,
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
@@ -49,6 +52,12 @@ pub struct Plan {
     pub deployments: Steps<Deployment>,
     /// Of disruption budgets.
     pub pod_disruption_budgets: Steps<PodDisruptionBudget>,
+    /// Of who may connect.
+    pub network_policies: Steps<NetworkPolicy>,
+    /// Of what tells Prometheus; `None` where it is wanted, and Kubernetes does not know the kind.
+    pub pod_monitors: Option<Steps<PodMonitor>>,
+    /// Volumes that are too small.
+    pub grow: Vec<Volume>,
     /// Of Services under plain names.
     pub aliases: Steps<Service>,
 }
@@ -126,6 +135,9 @@ impl Plan {
             stateful_sets,
             deployments,
             pod_disruption_budgets,
+            network_policies,
+            pod_monitors,
+            grow,
             aliases,
         } = self;
         secrets.is_empty()
@@ -137,11 +149,18 @@ impl Plan {
             && stateful_sets.is_empty()
             && deployments.is_empty()
             && pod_disruption_budgets.is_empty()
+            && network_policies.is_empty()
+            && pod_monitors.as_ref().is_none_or(Steps::is_empty)
+            && grow.is_empty()
             && aliases.is_empty()
     }
 }
 
 impl<K> Steps<K> {
+    fn none() -> Self {
+        Self { apply: Vec::new(), delete: Vec::new(), taken: Vec::new() }
+    }
+
     fn is_empty(&self) -> bool {
         self.apply.is_empty() && self.delete.is_empty()
     }
@@ -161,6 +180,9 @@ pub fn plan(uid: &str, desired: Resources, observed: &Observed) -> Result<Plan, 
         stateful_sets,
         deployments,
         pod_disruption_budgets,
+        network_policies,
+        pod_monitors,
+        volumes,
         aliases,
     } = desired;
     // To tell which Services are no longer wanted, all are looked at together.
@@ -179,6 +201,13 @@ pub fn plan(uid: &str, desired: Resources, observed: &Observed) -> Result<Plan, 
         stateful_sets: all_steps(uid, stateful_sets, &observed.stateful_sets)?,
         deployments: all_steps(uid, deployments, &observed.deployments)?,
         pod_disruption_budgets: all_steps(uid, pod_disruption_budgets, &observed.pod_disruption_budgets)?,
+        network_policies: all_steps(uid, network_policies, &observed.network_policies)?,
+        pod_monitors: match &observed.pod_monitors {
+            Some(found) => Some(all_steps(uid, pod_monitors, found)?),
+            None if pod_monitors.is_empty() => Some(Steps::none()),
+            None => None,
+        },
+        grow: volumes::to_grow(volumes, &observed.claims),
         aliases,
     })
 }
@@ -211,7 +240,7 @@ fn steps<K>(uid: &str, desired: Vec<K>, found: &Found<K>) -> Result<Steps<K>, Pl
 where
     K: Resource<DynamicType = ()> + Serialize,
 {
-    let mut steps = Steps { apply: Vec::new(), delete: Vec::new(), taken: Vec::new() };
+    let mut steps = Steps::none();
     for object in desired {
         let name = object.name_any();
         let Some(live) = found.get(&name) else {

@@ -1,9 +1,12 @@
-//! The ChatCluster as the API server hands it out.
+//! The ChatCluster as the API server hands it out; and the one kind that somebody else defines.
 //!
 //! Spec and status are kept as they came: a ChatCluster that cannot be read must still be one object of the watch, whose status can
 //! say so, and not a fault that stops the watch for all others. [`crate::validate`] reads the spec.
 
-use k8s_openapi::{NamespaceResourceScope, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use k8s_openapi::{
+    NamespaceResourceScope,
+    apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta},
+};
 use kube::Resource;
 use papo_settings::cluster::KIND;
 use serde::{Deserialize, Serialize};
@@ -49,6 +52,87 @@ impl Resource for ChatCluster {
 
     fn plural((): &()) -> Cow<'_, str> {
         PLURAL.into()
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+}
+
+/// Group of the kinds that the Prometheus operator brings.
+pub const MONITORING_GROUP: &str = "monitoring.coreos.com";
+
+/// Tells a Prometheus operator which pods to ask for metrics: of that kind, what papo sets.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PodMonitor {
+    /// Group and version. Lists leave it out of their entries.
+    pub api_version: String,
+    /// The kind. The same.
+    pub kind: String,
+    /// Name, namespace, labels.
+    pub metadata: ObjectMeta,
+    /// Which pods, and how.
+    pub spec: PodMonitorSpec,
+}
+
+impl Default for PodMonitor {
+    fn default() -> Self {
+        Self {
+            api_version: Self::api_version(&()).into_owned(),
+            kind: Self::kind(&()).into_owned(),
+            metadata: ObjectMeta::default(),
+            spec: PodMonitorSpec::default(),
+        }
+    }
+}
+
+/// Which pods to ask, and how.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PodMonitorSpec {
+    /// The pods.
+    pub selector: LabelSelector,
+    /// Labels of the pods that become labels of their metrics.
+    pub pod_target_labels: Vec<String>,
+    /// Where they serve metrics.
+    pub pod_metrics_endpoints: Vec<PodMetricsEndpoint>,
+}
+
+/// Where a pod serves metrics.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PodMetricsEndpoint {
+    /// Name of the port.
+    pub port: String,
+    /// Path in the URL.
+    pub path: String,
+    /// Time between two looks.
+    pub interval: String,
+}
+
+impl Resource for PodMonitor {
+    type DynamicType = ();
+    type Scope = NamespaceResourceScope;
+
+    fn kind((): &()) -> Cow<'_, str> {
+        "PodMonitor".into()
+    }
+
+    fn group((): &()) -> Cow<'_, str> {
+        MONITORING_GROUP.into()
+    }
+
+    fn version((): &()) -> Cow<'_, str> {
+        "v1".into()
+    }
+
+    fn plural((): &()) -> Cow<'_, str> {
+        "podmonitors".into()
     }
 
     fn meta(&self) -> &ObjectMeta {

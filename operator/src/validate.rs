@@ -45,6 +45,8 @@ pub struct ValidatedCluster {
     pub image: Image,
     /// What its pods are like.
     pub pod_form: PodForm,
+    /// The size that the servers' volumes had first, in a cluster that is there: their StatefulSet says it for ever.
+    pub first_storage: Option<String>,
 }
 
 /// What pods are like, beside what the spec says of them. A new form comes with a new image only: by itself, an operator restarts no pod.
@@ -125,6 +127,7 @@ pub fn validate(
         membership,
         pod_form: PodForm::choose(running, &image.reference),
         image,
+        first_storage: running.and_then(first_storage),
         spec: manifest.spec,
     };
     Ok(cluster.with_membership(membership))
@@ -151,6 +154,11 @@ fn without_place(error: &papo_settings::SettingsError) -> String {
 fn default_in_force(servers: &StatefulSet) -> Option<&str> {
     let annotations = servers.metadata.annotations.as_ref()?;
     annotations.get(names::ANNOTATION_DEFAULT_IMAGE).map(String::as_str)
+}
+
+fn first_storage(servers: &StatefulSet) -> Option<String> {
+    let claim = servers.spec.volume_claim_templates.as_ref()?.first()?.spec.as_ref()?;
+    claim.resources.as_ref()?.requests.as_ref()?.get("storage").map(|size| size.0.clone())
 }
 
 fn choose_image(wanted: Option<&ImageSpec>, default: &str) -> Image {

@@ -7,7 +7,7 @@ mod common;
 #[cfg(test)]
 mod golden_files;
 
-use golden_files::{check, check_manifest};
+use golden_files::{check, check_first_form, check_manifest};
 use papo_operator::crd;
 
 #[test]
@@ -18,6 +18,19 @@ fn the_objects_of_the_minimal_manifest_are_as_reviewed() {
 #[test]
 fn the_objects_of_the_full_manifest_are_as_reviewed() {
     check_manifest("full");
+}
+
+#[test]
+fn the_objects_of_the_production_manifest_are_as_reviewed() {
+    check_manifest("production");
+}
+
+/// The files of `first_form` are what the first operators made, and are never written anew.
+#[test]
+fn an_operator_upgrade_changes_no_pod_of_a_manifest_that_it_finds_running() {
+    for manifest in ["minimal", "full"] {
+        check_first_form(manifest);
+    }
 }
 
 #[test]

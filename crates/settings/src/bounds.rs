@@ -97,3 +97,31 @@ pub const CLUSTER_ID_PATTERN: &str = "^[A-Za-z0-9._/-]+$";
 pub const IMAGE_PART_PATTERN: &str = "^\\S+$";
 /// What [`crate::validate::storage_bytes`] reads, for the CRD schema.
 pub const STORAGE_SIZE_PATTERN: &str = "^[0-9]+(k|M|G|T|Ki|Mi|Gi|Ti)?$";
+/// Longest size, in digits and unit: the API server compares sizes in rules whose cost it must know before.
+pub const QUANTITY_BYTES_MAX: usize = 20;
+/// Processors as [`crate::validate::cpu_millis`] reads them, for the CRD schema.
+pub const CPU_PATTERN: &str = "^[1-9][0-9]{0,5}m?$";
+/// Smallest memory that a pod may ask for: below a MiB it was most likely meant in another unit.
+pub const MEMORY_BYTES_MIN: u64 = 1_024 * 1_024;
+/// Labels, or annotations, that a spec may add: the API server's rules look at each.
+pub const POD_METADATA_MAX: usize = 32;
+/// Entries in one list about scheduling.
+pub const SCHEDULING_ENTRIES_MAX: usize = 16;
+/// Entries in one list of who may connect.
+pub const NETWORK_PEERS_MAX: usize = 16;
+/// Secrets for pulling images.
+pub const PULL_SECRETS_MAX: usize = 8;
+/// Longest name of an object in Kubernetes (RFC 1123 subdomain).
+pub const OBJECT_NAME_BYTES_MAX: usize = 253;
+/// Longest key of a label: a DNS name, a slash, and 63 bytes.
+pub const LABEL_KEY_BYTES_MAX: usize = 317;
+/// By how many pods two domains may differ: more than all servers is no bound.
+pub const MAX_SKEW: Bounds = bounds(1, 100);
+/// How much a node or neighbour is preferred, as Kubernetes counts it.
+pub const AFFINITY_WEIGHT: Bounds = bounds(1, 100);
+/// Seconds that a pod stays on a tainted node.
+pub const TOLERATION_SECONDS: Bounds = bounds(0, 86_400);
+/// Longest range of addresses: an IPv6 address with an IPv4 one in it, and its prefix.
+pub const CIDR_BYTES_MAX: usize = 49;
+/// A range of addresses, roughly; the API server looks closer.
+pub const CIDR_PATTERN: &str = "^[0-9A-Fa-f.:]+/[0-9]{1,3}$";

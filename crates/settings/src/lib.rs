@@ -10,17 +10,24 @@ pub mod address;
 pub mod bounds;
 pub mod cluster;
 pub mod environment;
+pub mod kubernetes;
 pub mod manifest;
 pub mod node_settings;
 pub mod ports;
+pub mod scheduling;
 pub mod spec;
 pub mod validate;
 
 pub use address::{Address, AddressError, ListenAddress, Peer};
 pub use cluster::{ChatCluster, ClusterId, Metadata};
 pub use environment::{Environment, EnvironmentError, EnvironmentWarning, read_environment};
+pub use kubernetes::{
+    Amounts, ExposeSpec, IpBlock, MonitoringSpec, NetworkPeer, NetworkPolicySpec, PodMetadataSpec,
+    ResourcesSpec, Retention, RetentionSpec, RoleResources, ServiceKind,
+};
 pub use manifest::{SettingsError, read_manifest};
 pub use node_settings::NodeSettings;
+pub use scheduling::{SchedulingSpec, TopologySpread};
 pub use spec::{
     BotsSpec, BrokerSpec, ChatClusterSpec, ClockSyncSpec, CompatSpec, Durability, ElectionOrder,
     ElectionSpec, ImageSpec, LimitsSpec, LogFormat, LogLevel, LogStyle, LoggingSpec, LoginPolicy, PauseSpec,

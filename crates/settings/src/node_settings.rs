@@ -8,6 +8,19 @@ use crate::{
     spec::ChatClusterSpec,
 };
 use serde::{Deserialize, Serialize};
+use serde_yaml::Value;
+
+/// Fields that only the operator acts on, each with where it stands.
+const NOT_FOR_NODES: &[(&[&str], &str)] = &[
+    (&["spec"], "resources"),
+    (&["spec"], "scheduling"),
+    (&["spec"], "podMetadata"),
+    (&["spec"], "expose"),
+    (&["spec"], "networkPolicy"),
+    (&["spec"], "monitoring"),
+    (&["spec", "storage"], "retention"),
+    (&["spec", "image"], "pullSecrets"),
+];
 
 /// The settings of every node of one cluster. What a newer writer adds here, an older node reads past.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -52,12 +65,20 @@ impl NodeSettings {
         parse_yaml(text)
     }
 
-    /// The settings file's text.
+    /// The settings file's text. What only the operator acts on is left out: a node that is older than such a field would refuse it.
     ///
     /// # Errors
     /// [`SettingsError::Write`] when a value has no form in YAML, which no value of these types is known to do.
     pub fn to_yaml(&self) -> Result<String, SettingsError> {
-        serde_yaml::to_string(self).map_err(|error| SettingsError::Write { message: error.to_string() })
+        let wrong = |error: serde_yaml::Error| SettingsError::Write { message: error.to_string() };
+        let mut settings = serde_yaml::to_value(self).map_err(wrong)?;
+        for (path, field) in NOT_FOR_NODES {
+            let parent = path.iter().try_fold(&mut settings, |value, key| value.get_mut(*key));
+            if let Some(parent) = parent.and_then(Value::as_mapping_mut) {
+                parent.shift_remove(*field);
+            }
+        }
+        serde_yaml::to_string(&settings).map_err(wrong)
     }
 }
 
@@ -98,6 +119,43 @@ mod tests {
         let text = "clusterId: chat/papo\nmembers: [server-1]\njoining: [server-2]\nzones: [a, b]\nspec: {replicas: 1}\n";
         let settings = NodeSettings::read(text).unwrap();
         assert_eq!((settings.generation, settings.joining), (0, vec!["server-2".to_owned()]));
+    }
+
+    #[test]
+    fn a_node_is_not_told_what_only_the_operator_acts_on() {
+        let spec = "{image: {tag: '1', pullSecrets: [a]}, storage: {retention: {whenScaled: Delete}}, podMetadata: {labels: {a: b}}}";
+        let text = format!(
+            "apiVersion: papo.dev/v1alpha1\nkind: ChatCluster\nmetadata: {{name: papo}}\nspec: {spec}\n"
+        );
+        let cluster = crate::read_manifest(&text).unwrap();
+        let written = NodeSettings::of(&cluster).to_yaml().unwrap();
+        let value: Value = serde_yaml::from_str(&written).unwrap();
+        let keys = |value: &Value| -> Vec<String> {
+            value.as_mapping().unwrap().keys().map(|key| key.as_str().unwrap().to_owned()).collect()
+        };
+        // All that a node of 0.1.0 knows: it refuses any other field.
+        assert_eq!(
+            keys(&value["spec"]),
+            [
+                "replicas",
+                "image",
+                "storage",
+                "durability",
+                "loginPolicy",
+                "election",
+                "clockSync",
+                "ref",
+                "broker",
+                "proxy",
+                "bots",
+                "compat",
+                "limits",
+                "logging",
+            ]
+        );
+        assert_eq!(keys(&value["spec"]["storage"]), ["size"]);
+        assert_eq!(keys(&value["spec"]["image"]), ["tag", "pullPolicy"]);
+        assert_eq!(NodeSettings::read(&written).unwrap().spec.storage.size, "1Gi");
     }
 
     #[test]

@@ -1,9 +1,15 @@
 //! The spec of a ChatCluster: what a person may set. The documentation of each field is also the CRD's.
 //!
-//! Every field has a default, so that an empty spec is a whole cluster. No untagged unions and no free-form maps: the schema must stay
+//! Every field has a default, so that an empty spec is a whole cluster. No untagged unions, and no maps but of text: the schema must stay
 //! structural. What combinations make sense is checked in [`crate::validate()`].
 
-use crate::bounds;
+use crate::{
+    bounds,
+    kubernetes::{
+        ExposeSpec, MonitoringSpec, NetworkPolicySpec, PodMetadataSpec, ResourcesSpec, RetentionSpec,
+    },
+    scheduling::SchedulingSpec,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -47,6 +53,18 @@ pub struct ChatClusterSpec {
     pub limits: LimitsSpec,
     /// What the nodes log, and how.
     pub logging: LoggingSpec,
+    /// What the pods ask of their machine. This and the fields after it are for Kubernetes; `papo local` does not read them.
+    pub resources: ResourcesSpec,
+    /// Where the pods may run.
+    pub scheduling: SchedulingSpec,
+    /// Labels and annotations that every pod gets beside the operator's own.
+    pub pod_metadata: PodMetadataSpec,
+    /// How clients outside Kubernetes reach the cluster.
+    pub expose: ExposeSpec,
+    /// Who may connect to the pods.
+    pub network_policy: NetworkPolicySpec,
+    /// Whether Prometheus is told of the pods.
+    pub monitoring: MonitoringSpec,
 }
 
 impl Default for ChatClusterSpec {
@@ -67,6 +85,12 @@ impl Default for ChatClusterSpec {
             compat: CompatSpec::default(),
             limits: LimitsSpec::default(),
             logging: LoggingSpec::default(),
+            resources: ResourcesSpec::default(),
+            scheduling: SchedulingSpec::default(),
+            pod_metadata: PodMetadataSpec::default(),
+            expose: ExposeSpec::default(),
+            network_policy: NetworkPolicySpec::default(),
+            monitoring: MonitoringSpec::default(),
         }
     }
 }
@@ -85,6 +109,9 @@ pub struct ImageSpec {
     pub tag: Option<String>,
     /// When a node of Kubernetes pulls the image.
     pub pull_policy: PullPolicy,
+    /// Names of Secrets in the ChatCluster's namespace, with which a node of Kubernetes pulls the image.
+    #[schemars(length(max = bounds::PULL_SECRETS_MAX))]
+    pub pull_secrets: Vec<String>,
 }
 
 /// When a node of Kubernetes pulls the image.
@@ -103,18 +130,21 @@ pub enum PullPolicy {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct StorageSpec {
-    /// Size of each volume, such as 1Gi (whole numbers with Ki, Mi, Gi, Ti, k, M, G, T). Cannot be changed later.
-    #[schemars(regex(pattern = bounds::STORAGE_SIZE_PATTERN))]
+    /// Size of each volume, such as 1Gi (whole numbers with Ki, Mi, Gi, Ti, k, M, G, T). It may grow, where the storage class allows it,
+    /// and not shrink.
+    #[schemars(length(max = bounds::QUANTITY_BYTES_MAX), regex(pattern = bounds::STORAGE_SIZE_PATTERN))]
     pub size: String,
     /// Storage class. Default: the cluster's default class. Cannot be changed later.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1))]
     pub class: Option<String>,
+    /// When the volumes go.
+    pub retention: RetentionSpec,
 }
 
 impl Default for StorageSpec {
     fn default() -> Self {
-        Self { size: "1Gi".to_owned(), class: None }
+        Self { size: "1Gi".to_owned(), class: None, retention: RetentionSpec::default() }
     }
 }
 

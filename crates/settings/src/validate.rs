@@ -9,6 +9,8 @@ use crate::{
 };
 use std::fmt::Display;
 
+mod kubernetes;
+
 /// One thing to change, in one line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {value} does not work; {remedy}")]
@@ -99,6 +101,7 @@ fn check_spec(spec: &ChatClusterSpec, problems: &mut Problems) {
     problems.within("spec.proxy.replicas", spec.proxy.replicas, bounds::EXCHANGE_REPLICAS);
     check_bots(&spec.bots, problems);
     check_limits(&spec.limits, problems);
+    kubernetes::check(spec, problems);
 }
 
 fn check_image(image: &ImageSpec, problems: &mut Problems) {
@@ -125,6 +128,16 @@ fn check_storage_size(size: &str, problems: &mut Problems) {
             problems.add("spec.storage.size", format!("`{}`", shortened(size)), remedy);
         }
     }
+}
+
+/// Thousandths of a processor, of an amount such as `2` or `500m`; none when it is not one.
+#[must_use]
+pub fn cpu_millis(amount: &str) -> Option<u64> {
+    const WHOLE: u64 = 1_000;
+    const DIGITS_MAX: usize = 6;
+    let (number, factor) = amount.strip_suffix('m').map_or((amount, WHOLE), |number| (number, 1));
+    let good = number.len() <= DIGITS_MAX && number.bytes().all(|byte| byte.is_ascii_digit());
+    number.parse::<u64>().ok().filter(|number| good && *number > 0).map(|number| number * factor)
 }
 
 /// Bytes of a size such as `1Gi`; none when it is not one.
@@ -304,6 +317,41 @@ mod tests {
             ("limits: {pingTimeoutSeconds: 9}", "spec.limits.pingTimeoutSeconds", "9", "at least 10"),
             ("limits: {pingSeconds: 0}", "spec.limits.pingSeconds", "0", "from 1"),
             ("limits: {queueBytes: 65536}", "spec.limits.queueBytes", "65536", "more than requestBytes"),
+            (
+                "resources: {server: {requests: {cpu: '0.5'}}}",
+                "spec.resources.server.requests.cpu",
+                "0.5",
+                "500m",
+            ),
+            (
+                "resources: {ref: {limits: {memory: 64M i}}}",
+                "spec.resources.ref.limits.memory",
+                "64M i",
+                "256Mi",
+            ),
+            (
+                "resources: {broker: {requests: {memory: 1Gi}, limits: {memory: 900Mi}}}",
+                "spec.resources.broker.limits.memory",
+                "900Mi",
+                "at least the request, 1Gi",
+            ),
+            ("podMetadata: {labels: {papo.dev/x: y}}", "spec.podMetadata.labels", "papo.dev/x", "operator's"),
+            ("podMetadata: {labels: {team: a b}}", "spec.podMetadata.labels[team]", "a b", "at most 63"),
+            ("podMetadata: {annotations: {a b: c}}", "spec.podMetadata.annotations", "a b", "a name such as"),
+            ("expose: {annotations: {a: b}}", "spec.expose.annotations", "map of 1", "spec.expose.type"),
+            (
+                "expose: {type: NodePort, sourceRanges: [10.0.0.0/8]}",
+                "spec.expose.sourceRanges",
+                "list of 1",
+                "LoadBalancer",
+            ),
+            ("networkPolicy: {foreign: [{}]}", "spec.networkPolicy.foreign[0]", "nothing", "podSelector"),
+            (
+                "networkPolicy: {metrics: [{ipBlock: {cidr: 10.0.0.0/40}}]}",
+                "spec.networkPolicy.metrics[0].ipBlock.cidr",
+                "10.0.0.0/40",
+                "192.0.2.0/24",
+            ),
         ] {
             let found = problems("papo", spec);
             assert_eq!(found.len(), 1, "{spec}: {found:?}");

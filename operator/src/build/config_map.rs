@@ -35,8 +35,8 @@ pub(super) fn start_settings_hash(
         // Never changes, and stands in the settings as resolved.
         cluster_id: _,
         // In the pod itself.
-        image: None | Some(ImageSpec { repository: _, tag: _, pull_policy: _ }),
-        storage: StorageSpec { size: _, class: _ },
+        image: None | Some(ImageSpec { repository: _, tag: _, pull_policy: _, pull_secrets: _ }),
+        storage: StorageSpec { size: _, class: _, retention: _ },
         durability,
         login_policy,
         election,
@@ -48,6 +48,13 @@ pub(super) fn start_settings_hash(
         compat,
         limits,
         logging,
+        // No node reads these.
+        resources: _,
+        scheduling: _,
+        pod_metadata: _,
+        expose: _,
+        network_policy: _,
+        monitoring: _,
     } = &cluster.spec;
     let BrokerSpec {
         replicas: _,

@@ -2,25 +2,32 @@
 
 mod config_map;
 mod deployment;
+mod network_policy;
 mod pod;
 mod pod_disruption_budget;
+mod pod_monitor;
+mod quantity;
+mod scheduling;
 mod secret;
 mod service;
 mod service_account;
 mod stateful_set;
+mod volume;
 
 pub use secret::{TOKEN_KEY, Token};
 pub use stateful_set::ON_DELETE;
+pub use volume::Volume;
 
 use crate::{
     names::{self, Component},
-    resource::ChatCluster,
+    resource::{ChatCluster, PodMonitor},
     validate::ValidatedCluster,
 };
 use k8s_openapi::{
     api::{
         apps::v1::{Deployment, StatefulSet},
         core::v1::{ConfigMap, Secret, Service, ServiceAccount},
+        networking::v1::NetworkPolicy,
         policy::v1::PodDisruptionBudget,
     },
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
@@ -60,6 +67,12 @@ pub struct Resources {
     pub deployments: Vec<Deployment>,
     /// Of whatever has replicas.
     pub pod_disruption_budgets: Vec<PodDisruptionBudget>,
+    /// Who may connect to the pods.
+    pub network_policies: Vec<NetworkPolicy>,
+    /// What tells Prometheus of the pods.
+    pub pod_monitors: Vec<PodMonitor>,
+    /// How large the servers' volumes shall be, once Kubernetes has made them.
+    pub volumes: Vec<Volume>,
     /// Services under plain names, which another cluster may have.
     pub aliases: Vec<Service>,
 }
@@ -81,6 +94,9 @@ pub fn build(cluster: &ValidatedCluster, token: &Token) -> Result<Resources, Bui
         ])?,
         deployments: sealed(deployment::build(cluster, token)?)?,
         pod_disruption_budgets: sealed(pod_disruption_budget::build(cluster))?,
+        network_policies: sealed(network_policy::build(cluster)?)?,
+        pod_monitors: sealed(pod_monitor::build(cluster))?,
+        volumes: volume::build(cluster),
         aliases: sealed(service::build_aliases(cluster))?,
     })
 }

@@ -1,6 +1,6 @@
 //! What the pods of every role have in common: no rights, no way to become another user, a file system that is only read.
 
-use super::{BuildError, Token, config_map, config_map::SETTINGS_KEY, secret::TOKEN_KEY};
+use super::{BuildError, Token, config_map, config_map::SETTINGS_KEY, scheduling, secret::TOKEN_KEY};
 use crate::{
     names::{self, Component},
     validate::{PodForm, ValidatedCluster},
@@ -8,11 +8,11 @@ use crate::{
 use k8s_openapi::{
     api::core::v1::{
         Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EnvVar, EnvVarSource, ExecAction,
-        HTTPGetAction, Lifecycle, LifecycleHandler, ObjectFieldSelector, PodSecurityContext, PodSpec,
-        PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile, SecretVolumeSource, SecurityContext,
-        Volume, VolumeMount,
+        HTTPGetAction, Lifecycle, LifecycleHandler, LocalObjectReference, ObjectFieldSelector,
+        PodSecurityContext, PodSpec, PodTemplateSpec, Probe, SeccompProfile, SecretVolumeSource,
+        SecurityContext, Volume, VolumeMount,
     },
-    apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::ObjectMeta, util::intstr::IntOrString},
+    apimachinery::pkg::{apis::meta::v1::ObjectMeta, util::intstr::IntOrString},
 };
 use papo_settings::{PullPolicy, ports};
 
@@ -31,15 +31,14 @@ const STARTUP_PERIOD_SECONDS: i32 = 2;
 const STARTUP_FAILURES: i32 = 300;
 /// Read by the user's group only (octal 0440).
 const SECRET_MODE: i32 = 0o440;
-/// Name of the volume, and of its claim, where a role keeps data.
-pub(super) const DATA_VOLUME: &str = "data";
 /// Where that volume is.
 const DATA_FOLDER: &str = "/data";
 const SETTINGS_VOLUME: &str = "settings";
 const SETTINGS_FOLDER: &str = "/etc/papo";
 const TOKEN_VOLUME: &str = "token";
 const TOKEN_FOLDER: &str = "/etc/papo-token";
-const HTTP_PORT: &str = "http";
+/// Name of every role's HTTP port.
+pub(super) const HTTP_PORT: &str = "http";
 
 /// One port that a role listens on; Services refer to it by name, so that one Service can reach pods of two roles.
 #[derive(Debug, Clone, Copy)]
@@ -71,15 +70,6 @@ fn listens_on(component: Component) -> &'static [Port] {
     }
 }
 
-/// What a role asks of its machine: what an idle one uses, rounded up, so that a whole cluster fits on a laptop.
-fn requests(component: Component) -> (&'static str, &'static str) {
-    match component {
-        Component::Server => ("50m", "64Mi"),
-        Component::Broker | Component::Proxy => ("20m", "32Mi"),
-        Component::Ref | Component::Bot => ("10m", "16Mi"),
-    }
-}
-
 /// Whether the role keeps data on a volume of its own.
 fn keeps_data(component: Component) -> bool {
     match component {
@@ -94,24 +84,25 @@ pub(super) fn template(
     token: &Token,
     component: Component,
 ) -> Result<PodTemplateSpec, BuildError> {
-    let mut labels = names::labels(&cluster.name, Some(component));
+    // The operator's own win over what the spec adds: validation has refused those, and a selector must never miss.
+    let mut labels = cluster.spec.pod_metadata.labels.clone();
+    labels.extend(names::labels(&cluster.name, Some(component)));
     match component {
         Component::Broker | Component::Proxy => {
             labels.insert(names::LABEL_CLIENTS.to_owned(), cluster.name.clone());
         }
         Component::Server | Component::Ref | Component::Bot => {}
     }
-    let annotations = [
+    let mut annotations = cluster.spec.pod_metadata.annotations.clone();
+    let own = [
         (names::ANNOTATION_START_SETTINGS, config_map::start_settings_hash(cluster, component)?),
         (names::ANNOTATION_TOKEN, token.hash()),
     ];
-    Ok(PodTemplateSpec {
-        metadata: Some(ObjectMeta {
-            labels: Some(labels),
-            annotations: Some(annotations.map(|(key, value)| (key.to_owned(), value)).into()),
-            ..ObjectMeta::default()
-        }),
-        spec: Some(PodSpec {
+    annotations.extend(own.map(|(key, value)| (key.to_owned(), value)));
+    let pod = scheduling::place(
+        cluster,
+        component,
+        PodSpec {
             service_account_name: Some(names::service_account(&cluster.name)),
             automount_service_account_token: Some(false),
             // A Service named `ref` would otherwise become a variable REF_PORT=tcp://..., which means something else.
@@ -120,9 +111,24 @@ pub(super) fn template(
             security_context: Some(pod_security()),
             containers: vec![container(cluster, component)],
             volumes: Some(volumes(cluster)),
+            image_pull_secrets: pull_secrets(cluster),
             ..PodSpec::default()
+        },
+    )?;
+    Ok(PodTemplateSpec {
+        metadata: Some(ObjectMeta {
+            labels: Some(labels),
+            annotations: Some(annotations),
+            ..ObjectMeta::default()
         }),
+        spec: Some(pod),
     })
+}
+
+fn pull_secrets(cluster: &ValidatedCluster) -> Option<Vec<LocalObjectReference>> {
+    let names = &cluster.spec.image.as_ref()?.pull_secrets;
+    let references = names.iter().map(|name| LocalObjectReference { name: name.clone() });
+    (!names.is_empty()).then(|| references.collect())
 }
 
 fn termination_grace(cluster: &ValidatedCluster, component: Component) -> i64 {
@@ -134,7 +140,6 @@ fn termination_grace(cluster: &ValidatedCluster, component: Component) -> i64 {
 }
 
 fn container(cluster: &ValidatedCluster, component: Component) -> Container {
-    let (cpu, memory) = requests(component);
     let serves_http = match component {
         Component::Server | Component::Broker | Component::Proxy | Component::Ref => true,
         Component::Bot => false,
@@ -153,14 +158,7 @@ fn container(cluster: &ValidatedCluster, component: Component) -> Container {
         startup_probe: starts_slowly(cluster, component).then(startup_probe),
         readiness_probe: serves_http.then(|| probe("/readyz", 2)),
         liveness_probe: serves_http.then(|| probe("/livez", 10)),
-        resources: Some(ResourceRequirements {
-            requests: Some(
-                [("cpu", cpu), ("memory", memory)]
-                    .map(|(key, value)| (key.to_owned(), Quantity(value.to_owned())))
-                    .into(),
-            ),
-            ..ResourceRequirements::default()
-        }),
+        resources: Some(scheduling::resources(cluster, component)),
         security_context: Some(SecurityContext {
             allow_privilege_escalation: Some(false),
             capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
@@ -344,6 +342,6 @@ fn volume_mounts(component: Component) -> Vec<VolumeMount> {
     };
     let mut mounts =
         vec![mount(SETTINGS_VOLUME, SETTINGS_FOLDER, true), mount(TOKEN_VOLUME, TOKEN_FOLDER, true)];
-    mounts.extend(keeps_data(component).then(|| mount(DATA_VOLUME, DATA_FOLDER, false)));
+    mounts.extend(keeps_data(component).then(|| mount(names::DATA_VOLUME, DATA_FOLDER, false)));
     mounts
 }

@@ -12,7 +12,7 @@ use k8s_openapi::{
     api::core::v1::{Service, ServicePort, ServiceSpec},
     apimachinery::pkg::util::intstr::IntOrString,
 };
-use papo_settings::{node_settings::server_name, ports};
+use papo_settings::{ExposeSpec, ServiceKind, node_settings::server_name, ports};
 use std::collections::BTreeMap;
 
 /// A port of a Service: its own number, and the pods' port behind it.
@@ -50,7 +50,27 @@ pub(super) fn build_for_nodes(cluster: &ValidatedCluster) -> Vec<Service> {
 /// What clients look up, but for ref, which the nodes have made already.
 pub(super) fn build_for_clients(cluster: &ValidatedCluster) -> Vec<Service> {
     let others = fronts(cluster).into_iter().filter(|(alias, _)| *alias != Component::Ref.as_str());
-    others.map(|(alias, front)| service(cluster, format!("{}-{alias}", cluster.name), front)).collect()
+    let own = others.map(|(alias, front)| service(cluster, format!("{}-{alias}", cluster.name), front));
+    own.chain(external(cluster)).collect()
+}
+
+/// For clients outside: one Service, and so one address, for requests and subscriptions. What servers use is not in it.
+fn external(cluster: &ValidatedCluster) -> Option<Service> {
+    let ExposeSpec { kind, annotations, source_ranges } = &cluster.spec.expose;
+    let kind = match kind {
+        ServiceKind::ClusterIP => return None,
+        ServiceKind::NodePort => "NodePort",
+        ServiceKind::LoadBalancer => "LoadBalancer",
+    };
+    let front =
+        Front { ports: vec![Port::BROKER_CLIENTS.into(), Port::PROXY_SUBSCRIBERS.into()], ..broker(cluster) };
+    let mut service = service(cluster, names::external(&cluster.name), front);
+    service.metadata.annotations = (!annotations.is_empty()).then(|| annotations.clone());
+    if let Some(spec) = &mut service.spec {
+        spec.type_ = Some(kind.to_owned());
+        spec.load_balancer_source_ranges = (!source_ranges.is_empty()).then(|| source_ranges.clone());
+    }
+    Some(service)
 }
 
 /// The same under plain names, as the exercise's texts have them: `broker`, `ref`, `server-1`.

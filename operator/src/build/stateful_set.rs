@@ -1,13 +1,16 @@
 //! The StatefulSets: servers and ref, each pod with a volume that outlives it and the cluster.
 
-use super::{BuildError, Token, count, metadata, pod};
+use super::{BuildError, Token, count, metadata, pod, quantity::canonical_size};
 use crate::{
     names::{self, Component},
     validate::ValidatedCluster,
 };
 use k8s_openapi::{
     api::{
-        apps::v1::{StatefulSet, StatefulSetOrdinals, StatefulSetSpec, StatefulSetUpdateStrategy},
+        apps::v1::{
+            StatefulSet, StatefulSetOrdinals, StatefulSetPersistentVolumeClaimRetentionPolicy,
+            StatefulSetSpec, StatefulSetUpdateStrategy,
+        },
         core::v1::{PersistentVolumeClaim, PersistentVolumeClaimSpec, VolumeResourceRequirements},
     },
     apimachinery::pkg::{
@@ -15,7 +18,6 @@ use k8s_openapi::{
         apis::meta::v1::{LabelSelector, ObjectMeta},
     },
 };
-use papo_settings::validate::storage_bytes;
 
 /// Ref keeps a few lines; the smallest volume that a storage class is likely to give.
 const REF_STORAGE: &str = "64Mi";
@@ -32,7 +34,8 @@ pub(super) fn build_servers(cluster: &ValidatedCluster, token: &Token) -> Result
         Shape {
             replicas: cluster.membership.pods(),
             service: names::server_peers(&cluster.name),
-            storage: canonical_size(&cluster.spec.storage.size),
+            // Kubernetes lets nobody change this; how the volumes grow is in `volume`.
+            storage: canonical_size(cluster.first_storage.as_deref().unwrap_or(&cluster.spec.storage.size)),
         },
     )?;
     let default_image = (names::ANNOTATION_DEFAULT_IMAGE.to_owned(), cluster.image.default.clone());
@@ -81,6 +84,7 @@ fn build(
                 type_: Some(ON_DELETE.to_owned()),
                 ..StatefulSetUpdateStrategy::default()
             }),
+            persistent_volume_claim_retention_policy: Some(retention(cluster)),
             template: pod::template(cluster, token, component)?,
             volume_claim_templates: Some(vec![claim(cluster, component, shape.storage)]),
             ..StatefulSetSpec::default()
@@ -89,11 +93,19 @@ fn build(
     })
 }
 
+fn retention(cluster: &ValidatedCluster) -> StatefulSetPersistentVolumeClaimRetentionPolicy {
+    let retention = &cluster.spec.storage.retention;
+    StatefulSetPersistentVolumeClaimRetentionPolicy {
+        when_deleted: Some(retention.when_deleted.as_str().to_owned()),
+        when_scaled: Some(retention.when_scaled.as_str().to_owned()),
+    }
+}
+
 fn claim(cluster: &ValidatedCluster, component: Component, size: String) -> PersistentVolumeClaim {
     PersistentVolumeClaim {
         metadata: ObjectMeta {
-            name: Some(pod::DATA_VOLUME.to_owned()),
-            // No owner: volumes stay when the cluster goes.
+            name: Some(names::DATA_VOLUME.to_owned()),
+            // No owner: whether volumes stay when the cluster goes is said by the retention.
             labels: Some(names::selector(&cluster.name, component)),
             ..ObjectMeta::default()
         },
@@ -107,36 +119,5 @@ fn claim(cluster: &ValidatedCluster, component: Component, size: String) -> Pers
             ..PersistentVolumeClaimSpec::default()
         }),
         ..PersistentVolumeClaim::default()
-    }
-}
-
-/// The size as the API server writes it back: in the largest unit of its kind. Otherwise `1024Mi` would look changed for ever.
-fn canonical_size(size: &str) -> String {
-    const BINARY: [(&str, u64); 4] = [("Ti", 1 << 40), ("Gi", 1 << 30), ("Mi", 1 << 20), ("Ki", 1 << 10)];
-    const DECIMAL: [(&str, u64); 4] =
-        [("T", 1_000_000_000_000), ("G", 1_000_000_000), ("M", 1_000_000), ("k", 1_000)];
-    let Some(bytes) = storage_bytes(size) else { return size.to_owned() };
-    let units = if size.ends_with('i') { BINARY } else { DECIMAL };
-    let unit = units.into_iter().find(|(_, factor)| bytes.is_multiple_of(*factor));
-    unit.map_or_else(|| bytes.to_string(), |(unit, factor)| format!("{}{unit}", bytes / factor))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::canonical_size;
-
-    #[test]
-    fn sizes_are_written_as_the_api_server_writes_them() {
-        for (written, canonical) in [
-            ("1Gi", "1Gi"),
-            ("1024Mi", "1Gi"),
-            ("1536Mi", "1536Mi"),
-            ("1000M", "1G"),
-            ("1073741824", "1073741824"),
-            ("32000000", "32M"),
-            ("016Mi", "16Mi"),
-        ] {
-            assert_eq!(canonical_size(written), canonical);
-        }
     }
 }

@@ -68,6 +68,9 @@ pub fn namespace_with(clusters: &[&ValidatedCluster]) -> Observed {
             stateful_sets,
             deployments,
             pod_disruption_budgets,
+            network_policies,
+            pod_monitors,
+            volumes: _,
             aliases,
         } = desired(cluster);
         store(&mut observed.service_accounts, service_accounts);
@@ -78,6 +81,8 @@ pub fn namespace_with(clusters: &[&ValidatedCluster]) -> Observed {
         store(&mut observed.stateful_sets, stateful_sets);
         store(&mut observed.deployments, deployments);
         store(&mut observed.pod_disruption_budgets, pod_disruption_budgets);
+        store(&mut observed.network_policies, network_policies);
+        store(observed.pod_monitors.get_or_insert_default(), pod_monitors);
         let free = aliases.into_iter().filter(|alias| !observed.services.contains_key(&alias.name_any()));
         let free = free.collect();
         store(&mut observed.services, free);
