@@ -2,6 +2,8 @@
 //!
 //! Each ChatCluster has its own task and its own backoff, so that a bad one never delays a good one.
 
+mod rolling;
+
 use crate::{
     apply::{self, Applied, ApplyError},
     backoff::Backoff,
@@ -10,19 +12,17 @@ use crate::{
     membership::{Change, Membership, Reports, Step},
     metrics::{Ending, Metrics},
     names::{self, Component},
-    observe::{self, Caches, Found, Observed, Started, WatchesEnded},
+    observe::{self, Caches, Observed, Started, WatchesEnded},
     pace::Pace,
     plan::{self, Plan, PlanError, Taken},
-    pods::Fleet,
     probe::Prober,
     resource::ChatCluster,
-    rollout::{self, Next, Situation, Target},
     status::{self, ChatClusterStatus, Outcome, Page, Workload},
     validate::{self, ValidatedCluster},
 };
 use futures::{Stream, StreamExt, future};
 use jiff::Timestamp;
-use k8s_openapi::api::{apps::v1::StatefulSet, core::v1::Pod};
+use k8s_openapi::api::apps::v1::StatefulSet;
 use kube::{
     Api, Client, Resource, ResourceExt,
     runtime::{
@@ -31,10 +31,9 @@ use kube::{
         reflector::{ObjectRef, Store},
     },
 };
-use papo_settings::node_settings::server_name;
+use rolling::{Fleets, Rolling};
 use serde::Deserialize;
 use std::{
-    ops::RangeInclusive,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -45,8 +44,8 @@ const DEBOUNCE: Duration = Duration::from_millis(30);
 const STEP: Duration = Duration::from_secs(2);
 /// Between two looks at a cluster at rest: its servers are asked how they stand, and the API server is asked nothing.
 const REST: Duration = Duration::from_secs(30);
-/// Before the servers are asked a second time whether they have what one had that is to go: far more than a write takes to reach them.
-const REPLICATION: Duration = Duration::from_millis(300);
+/// The same while a server catches up, or one is chosen that coordinates.
+const UNREST: Duration = Duration::from_secs(5);
 /// Wait for watches that are behind.
 const BEHIND: Duration = Duration::from_millis(200);
 
@@ -98,54 +97,6 @@ impl Changing {
             Self::Stepped => "the servers to hear of the new membership",
             Self::Waits(what) => what,
         }
-    }
-}
-
-/// How the replacing of pods goes on.
-enum Rolling {
-    /// Every pod is as it shall be.
-    Settled,
-    /// It waits for this.
-    Waits(String),
-    /// It does not go on by itself, for this reason.
-    Stuck(String),
-    /// These pods have just been deleted.
-    Replaced(Vec<Target>),
-}
-
-impl Rolling {
-    fn words(&self) -> Option<String> {
-        match self {
-            Self::Settled => None,
-            Self::Waits(words) | Self::Stuck(words) => Some(words.clone()),
-            Self::Replaced(targets) => {
-                let names: Vec<&str> = targets.iter().map(|target| target.name.as_str()).collect();
-                Some(format!("{} to come back", names.join(", ")))
-            }
-        }
-    }
-}
-
-/// The pods of the StatefulSets.
-struct Fleets {
-    servers: Fleet,
-    reference: Fleet,
-}
-
-impl Fleets {
-    fn of(cluster: &ValidatedCluster, sets: &Found<StatefulSet>, pods: &Found<Pod>) -> Self {
-        let fleet = |component, numbers: RangeInclusive<u32>| {
-            let set = sets.get(&names::component(&cluster.name, component));
-            set.map(|set| Fleet::of(set, numbers, pods)).unwrap_or_default()
-        };
-        Self {
-            servers: fleet(Component::Server, 1..=cluster.membership.pods()),
-            reference: fleet(Component::Ref, 0..=0),
-        }
-    }
-
-    fn is_rolling(&self) -> bool {
-        rollout::is_under_way(&self.servers, &self.reference)
     }
 }
 
@@ -326,7 +277,7 @@ impl Operator {
         let under_way = change.is_some() || !matches!(rolling, Rolling::Settled);
         let again = [
             under_way.then_some(STEP),
-            (!fleets.servers.addresses().is_empty()).then_some(REST),
+            (!fleets.servers.addresses().is_empty()).then_some(if status.is_at_rest() { REST } else { UNREST }),
             told.again_after(),
         ];
         let again = again.into_iter().flatten().min();
@@ -383,48 +334,6 @@ impl Operator {
         };
         let desired = build::build(cluster, &token).map_err(ReconcileError::Build)?;
         plan::plan(&cluster.uid, desired, observed).map_err(ReconcileError::Plan)
-    }
-
-    /// Replaces the pods whose turn it is. A watch may be behind, so what the caches say is looked at again before a pod goes.
-    async fn roll(
-        &self,
-        cluster: &ValidatedCluster,
-        fleets: &Fleets,
-        changing: bool,
-        said: &Reports,
-    ) -> Result<Rolling, ReconcileError> {
-        let situation = |fleets: &'_ Fleets, said_later: Option<&'_ Reports>| {
-            let Fleets { servers, reference } = fleets;
-            rollout::next(Situation { servers, reference, changing, said, said_later, now: Timestamp::now() })
-        };
-        match situation(fleets, None) {
-            Next::Settled => return Ok(Rolling::Settled),
-            Next::Wait(what) => return Ok(Rolling::Waits(what)),
-            Next::Stuck(why) => return Ok(Rolling::Stuck(why)),
-            Next::Confirm(_) | Next::Replace(_) => {}
-        }
-        tokio::time::sleep(REPLICATION).await;
-        let looked = apply::look_again(&self.client, &self.metrics, cluster).await;
-        let (pods, sets) = looked.map_err(ReconcileError::Rollout)?;
-        let fleets = Fleets::of(cluster, &sets, &pods);
-        let said_later = self.prober.ask(&fleets.servers.addresses()).await;
-        let targets = match situation(&fleets, Some(&said_later)) {
-            Next::Replace(targets) => targets,
-            Next::Settled => return Ok(Rolling::Settled),
-            Next::Wait(what) => return Ok(Rolling::Waits(what)),
-            Next::Stuck(why) => return Ok(Rolling::Stuck(why)),
-            Next::Confirm(number) => {
-                return Ok(Rolling::Waits(format!("a second look at {}", server_name(number))));
-            }
-        };
-        for target in &targets {
-            tracing::info!(
-                cluster = %cluster.name, namespace = %cluster.namespace, pod = %target.name, cause = ?target.cause, "replace"
-            );
-            let deleted = apply::delete_pod(&self.client, &self.metrics, cluster, target).await;
-            deleted.map_err(ReconcileError::Rollout)?;
-        }
-        Ok(Rolling::Replaced(targets))
     }
 
     /// Writes the status when it says something new, and tells what that is.
