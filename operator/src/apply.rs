@@ -385,17 +385,6 @@ impl Stage<'_> {
         }
     }
 
-    /// From now on the operator chooses which pod of a StatefulSet is replaced.
-    async fn take_over(&self, name: &str) -> Result<(), ApplyError> {
-        let api: Api<StatefulSet> = self.api();
-        let strategy = serde_json::json!({ "type": ON_DELETE, "rollingUpdate": null });
-        let body = serde_json::json!({ "spec": { "updateStrategy": strategy } });
-        let parameters = PatchParams { field_manager: Some(self.manager.clone()), ..PatchParams::default() };
-        let patch = Patch::Merge(&body);
-        let patched = api.patch(name, &parameters, &patch);
-        request::<StatefulSet, _>(self.metrics, "take over", name, patched).await.map(drop)
-    }
-
     /// Asks for larger volumes; the storage makes them so while they are in use.
     async fn grow(&self, volumes: Vec<Volume>, failures: &mut Vec<ApplyError>) {
         let api: Api<PersistentVolumeClaim> = self.api();
@@ -408,6 +397,17 @@ impl Stage<'_> {
             request::<PersistentVolumeClaim, _>(self.metrics, "grow", claim, patched).await
         });
         failures.extend(join_all(grown).await.into_iter().filter_map(Result::err));
+    }
+
+    /// From now on the operator chooses which pod of a StatefulSet is replaced.
+    async fn take_over(&self, name: &str) -> Result<(), ApplyError> {
+        let api: Api<StatefulSet> = self.api();
+        let strategy = serde_json::json!({ "type": ON_DELETE, "rollingUpdate": null });
+        let body = serde_json::json!({ "spec": { "updateStrategy": strategy } });
+        let parameters = PatchParams { field_manager: Some(self.manager.clone()), ..PatchParams::default() };
+        let patch = Patch::Merge(&body);
+        let patched = api.patch(name, &parameters, &patch);
+        request::<StatefulSet, _>(self.metrics, "take over", name, patched).await.map(drop)
     }
 
     async fn delete<K>(&self, step: &Delete) -> Result<(), ApplyError>

@@ -62,14 +62,14 @@ pub struct Observed {
     pub deployments: Found<Deployment>,
     /// PodDisruptionBudgets.
     pub pod_disruption_budgets: Found<PodDisruptionBudget>,
-    /// Pods, as far as [`crate::pods`] reads them.
-    pub pods: Found<Pod>,
     /// NetworkPolicies.
     pub network_policies: Found<NetworkPolicy>,
     /// PodMonitors, where Kubernetes knows the kind.
     pub pod_monitors: Option<Found<PodMonitor>>,
     /// Claims of volumes.
     pub claims: Found<PersistentVolumeClaim>,
+    /// Pods, as far as [`crate::pods`] reads them.
+    pub pods: Found<Pod>,
 }
 
 /// The watches ended.
@@ -91,10 +91,10 @@ pub struct Caches {
     stateful_sets: Store<StatefulSet>,
     deployments: Store<Deployment>,
     pod_disruption_budgets: Store<PodDisruptionBudget>,
-    pods: Store<Pod>,
     network_policies: Store<NetworkPolicy>,
     pod_monitors: Option<Store<PodMonitor>>,
     claims: Store<PersistentVolumeClaim>,
+    pods: Store<Pod>,
 }
 
 impl Caches {
@@ -117,10 +117,10 @@ impl Caches {
             stateful_sets: found(&self.stateful_sets, namespace),
             deployments: found(&self.deployments, namespace),
             pod_disruption_budgets: found(&self.pod_disruption_budgets, namespace),
-            pods: found(&self.pods, namespace),
             network_policies: found(&self.network_policies, namespace),
             pod_monitors: self.pod_monitors.as_ref().map(|store| found(store, namespace)),
             claims: found(&self.claims, namespace),
+            pods: found(&self.pods, namespace),
         }
     }
 }
@@ -179,10 +179,10 @@ pub fn watch(
         stateful_sets: watches.start(ours(), strip),
         deployments: watches.start(ours(), strip),
         pod_disruption_budgets: watches.start(ours(), strip),
-        pods: watches.start(ours(), pods::strip),
         network_policies: watches.start(ours(), strip),
         pod_monitors: knows_pod_monitors.then(|| watches.start(ours(), strip)),
         claims: watches.start(volumes_of_servers(), strip),
+        pods: watches.start(ours(), pods::strip),
     };
     Started { caches, clusters, touched }
 }
@@ -295,8 +295,8 @@ impl Watches<'_> {
     }
 }
 
-/// The clusters to look at when this object changed: its owner; for a pod, whose owner is a workload, and for a volume's claim, which may
-/// have none, the one that its label names; and, for a plain name, all of its namespace, as one may now get it.
+/// The clusters to look at when this object changed: its owner; for a pod or a volume's claim, which Kubernetes made, the one that its
+/// label names; and, for a plain name, all of its namespace, as one may now get it.
 fn concerned<K: Resource<DynamicType = ()>>(
     object: &K,
     clusters: &Store<ChatCluster>,

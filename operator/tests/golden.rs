@@ -25,7 +25,7 @@ fn the_objects_of_the_production_manifest_are_as_reviewed() {
     check_manifest("production");
 }
 
-/// The files of `first_form` are what the operator of 0.1.0's first days made, and are never written anew.
+/// The files of `first_form` are what the first operators made, and are never written anew.
 #[test]
 fn an_operator_upgrade_changes_no_pod_of_a_manifest_that_it_finds_running() {
     for manifest in ["minimal", "full"] {
