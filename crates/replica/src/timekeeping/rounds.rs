@@ -204,7 +204,7 @@ impl Rounds {
         };
         let round_trip = now.saturating_sub(sent);
         let least = self.round_trips.get(from).and_then(|kept| kept.iter().min());
-        if !least.is_some_and(|least| round_trip <= *least + *least / QUICK_ENOUGH) {
+        if least.is_none_or(|least| round_trip > *least + *least / QUICK_ENOUGH) {
             probing.ask_again(now, from, &mut self.last_token, steps);
         }
         if round_trip > PROBE_TIME_MAX {
