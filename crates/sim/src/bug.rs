@@ -194,10 +194,10 @@ impl Bug {
             Self::BootReused => (50, &[Once, Equal, Durable, Converges, Lasting, Starts]),
             Self::CeilingForgotten => (500, &[Causal]),
             Self::IdentityForgotten => (50, &[Once, Heard, Equal, Durable]),
-            Self::TornBatchKept => (100, &[Starts]),
+            Self::TornBatchKept => (500, &[Starts]),
             Self::NoDedupe => (50, &[Heard]),
             Self::NothingSentAgain => (50, &[Heard]),
-            Self::PublishedAfterReply => (1000, &[Heard]),
+            Self::PublishedAfterReply => (2000, &[Heard]),
             Self::ReplyLostAfterDeath => (50, &[Answered, Converges]),
             Self::NewKeyOnRedispatch => (50, &[Once, Heard]),
             Self::CookieDropped => (50, &[Session, Causal]),
@@ -220,7 +220,7 @@ impl Bug {
             #[cfg(feature = "planted-bugs")]
             Self::StartBarrierSkipped => (10_000, &[Causal]),
             #[cfg(feature = "planted-bugs")]
-            Self::LamportNotRaised => (100, &[Causal]),
+            Self::LamportNotRaised => (200, &[Causal]),
             #[cfg(feature = "planted-bugs")]
             Self::PullOffByOne => (50, &[Converges, Honest]),
             #[cfg(feature = "planted-bugs")]
@@ -230,9 +230,9 @@ impl Bug {
             #[cfg(feature = "planted-bugs")]
             Self::TwinsShown => (100, &[Once, Equal]),
             #[cfg(feature = "planted-bugs")]
-            Self::SessionNotAwaited => (100, &[Session]),
+            Self::SessionNotAwaited => (300, &[Session]),
             #[cfg(feature = "planted-bugs")]
-            Self::AbsenceNotAsked => (500, &[Honest]),
+            Self::AbsenceNotAsked => (1000, &[Honest]),
             #[cfg(feature = "planted-bugs")]
             Self::NotPublishedForTheDead => (1000, &[Heard]),
         }

@@ -1,9 +1,10 @@
 //! The body of a server: what `node/src/server` and `node/src/storage` do.
 
+mod notices;
 mod reference;
 mod running;
+mod starting;
 
-use super::LIMITS;
 use super::publisher::Publisher;
 use crate::bug::Bug;
 use crate::checker::{Invariant, View};
@@ -13,14 +14,11 @@ use crate::shared::{Shared, number_of};
 use crate::volume::{Beside, Volume};
 use bytes::Bytes;
 use papo_protocol::lamport::Lamport;
-use papo_protocol::reference::ClaimRefusal;
-use papo_protocol::reply::Compat;
 use papo_protocol::worker_link::{FromWorker, ToWorker};
-use papo_protocol::{Boot, Identity, RequestKey, ServerName};
+use papo_protocol::{Boot, RequestKey, ServerName};
 use papo_replica::{
-    ClockSync, Durability, Effect, ElectionOutcome, ElectionSettings, History, Input, KeptClock, LoginPolicy,
-    Membership, MemoryArchive, Moment, Notice, Op, Origin, PeerLink, Replica, ReplicaSettings, RequestId,
-    RoundOutcome, Stored,
+    ClockSync, Durability, Effect, ElectionSettings, Input, LoginPolicy, Membership, MemoryArchive, Moment,
+    Op, Origin, PeerLink, Replica, RequestId,
 };
 use reference::ReferenceLink;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -180,100 +178,6 @@ impl Server {
     #[must_use]
     pub fn is_leaving(&self) -> bool {
         self.running.as_ref().is_some_and(|running| running.leaves_at.is_some())
-    }
-
-    /// Starts from what is on the volume, and calls everybody.
-    pub fn start(&mut self, shared: &mut Shared) {
-        let Some(name) = self.name.clone() else { return };
-        let drawn = Boot(shared.boot_random.draw());
-        let boot = match self.last_boot {
-            Some(old) if shared.bug == Some(Bug::BootReused) => old,
-            Some(_) | None => drawn,
-        };
-        self.last_boot = Some(boot);
-        shared.checker.on_boot(boot, &shared.volumes);
-        shared.checker.epochs.on_boot(self.node.number, boot);
-        shared.leaving.remove(&self.node.number);
-        let settings = ReplicaSettings {
-            name,
-            boot,
-            membership: shared.membership.clone(),
-            durability: self.durability,
-            write_deadline: WRITE_DEADLINE,
-            login_policy: self.login_policy,
-            compat: Compat::default(),
-            limits: LIMITS,
-            cluster_id: "default/papo".to_owned(),
-            election: self.election,
-            clock_sync: self.clock_sync,
-        };
-        let Some(volume) = shared.volumes.get(self.node.number) else { return };
-        let mut ops = volume.ops();
-        let mut ceiling = volume.ceiling();
-        let shown = volume.shown().clone();
-        let epoch = volume.epoch();
-        let mut clock = volume.clock();
-        match shared.bug {
-            Some(Bug::IdentityForgotten) => {
-                for op in &mut ops {
-                    let key = RequestKey { boot: op.dot.boot, counter: op.dot.seq };
-                    op.identity = Identity::of_key(key);
-                }
-            }
-            Some(Bug::CeilingForgotten) => ceiling = Lamport::default(),
-            Some(Bug::ClockForgotten) => clock = KeptClock::default(),
-            Some(_) | None => {}
-        }
-        if !ops.is_empty() {
-            shared.count("server_started_with_history");
-        }
-        let stored = Stored { lamport_floor: ceiling, epoch, clock };
-        let archive = MemoryArchive::default();
-        archive.add(ops.into_iter().map(Arc::new));
-        let opened =
-            History::of_archive(&archive, RECENT_BYTES_MAX, &shown).map_err(|error| error.to_string());
-        let opened = opened.and_then(|history| {
-            let replica = Replica::open(settings, history, stored, shared.clock(self.node));
-            replica.map_err(|error| error.to_string())
-        });
-        match opened {
-            Ok(replica) => {
-                self.running = Some(Running {
-                    replica,
-                    archive,
-                    links: BTreeMap::new(),
-                    pending: BTreeMap::new(),
-                    last_request: 0,
-                    writing: None,
-                    unsynced: VecDeque::new(),
-                    kept_back: VecDeque::new(),
-                    ceiling,
-                    time_ceiling: clock.ceiling,
-                    publisher: Publisher::default(),
-                    leaves_at: None,
-                    tick_at: None,
-                    peers_met: BTreeSet::new(),
-                    reference: None,
-                    view: None,
-                });
-                #[cfg(feature = "planted-bugs")]
-                if let (Some(bug), Some(running)) = (shared.bug.and_then(Bug::inside), &mut self.running) {
-                    running.replica.plant(bug);
-                }
-            }
-            Err(error) => {
-                let node = self.node;
-                shared.violate(Invariant::Starts, || format!("{node} cannot start: {error}"));
-                return;
-            }
-        }
-        for node in shared.nodes(&[Role::Server, Role::Broker, Role::Proxy, Role::Reference]) {
-            if node != self.node && is_named(&shared.membership, node) {
-                shared.dial(self.node, node);
-            }
-        }
-        shared.alarm(self.node, shared.now + BEAT, Alarm::Beat);
-        self.execute(shared);
     }
 
     /// Ends. What was being written may have reached the disk, or not.
@@ -572,7 +476,7 @@ impl Server {
                     shared.send(connection, side, vec![bytes]);
                 }
                 Effect::AskReference(call) => calls.push(call),
-                Effect::Notice(notice) => on_notice(shared, self.node, boot, &notice),
+                Effect::Notice(notice) => notices::on_notice(shared, self.node, boot, &notice),
             }
         }
         running.look_at_view(shared, self.node, boot);
@@ -595,59 +499,6 @@ impl Server {
         for call in calls {
             self.ask_reference(shared, call);
         }
-    }
-}
-
-/// What the mind did by itself, for the checker.
-fn on_notice(shared: &mut Shared, node: Node, boot: Boot, notice: &Notice) {
-    shared.trace.line(shared.now, || format!("{node}: {notice:?}"));
-    let (now, server) = (shared.now, node.number);
-    match notice {
-        Notice::ElectionBegun { .. } => shared.checker.on_election(now, server, boot),
-        Notice::ElectionEnded { outcome, .. } => {
-            shared.checker.on_election_ended(boot);
-            shared.count(match outcome {
-                ElectionOutcome::Won => "elections_won",
-                ElectionOutcome::Lost => "elections_lost",
-                ElectionOutcome::Failed => "elections_failed",
-            });
-            if *outcome == ElectionOutcome::Failed {
-                shared.checker.epochs.on_failed(now, server);
-            }
-        }
-        Notice::ElectionTakenOver { .. } => {
-            shared.count("elections_taken_over");
-            shared.checker.epochs.on_answered(boot);
-        }
-        Notice::ClaimRefused { why, .. } => shared.count(match why {
-            ClaimRefusal::Superseded => "claims_superseded",
-            ClaimRefusal::Held => "claims_held",
-            ClaimRefusal::TooSoon => "claims_too_soon",
-            ClaimRefusal::Jump => "claims_jump",
-        }),
-        Notice::Deposed { .. } => shared.count("deposed"),
-        Notice::HandsOver { .. } => {
-            shared.count("handed_over");
-            shared.checker.epochs.on_handing_over(now);
-        }
-        Notice::HandOverFailed { .. } => {
-            shared.count("hand_over_failed");
-            shared.checker.epochs.on_handing_over(now);
-        }
-        Notice::RoundHeld(report) => {
-            let with_all = report.adjustments.len() == shared.membership.all().count();
-            shared.checker.times.on_round(now, boot, with_all);
-            shared.count(match report.outcome {
-                RoundOutcome::Adjusted => "rounds_adjusted",
-                RoundOutcome::Withheld => "rounds_withheld",
-                RoundOutcome::Disagreed => "rounds_disagreed",
-                RoundOutcome::Abandoned => "rounds_abandoned",
-            });
-        }
-        Notice::CoordinatorSuspected { .. }
-        | Notice::NobodyAnswered
-        | Notice::Leads { .. }
-        | Notice::Follows { .. } => {}
     }
 }
 
