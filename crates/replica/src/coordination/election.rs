@@ -187,7 +187,8 @@ impl Coordination {
         let State::Electing { step: Step::Claiming { next, is_answered, .. }, .. } = &mut self.state else {
             return;
         };
-        *is_answered = true;
+        // Who has just started may grant something as soon as it may: until then it counts as silent.
+        *is_answered |= why != ClaimRefusal::TooSoon;
         self.acts.push(Act::Notice(Notice::ClaimRefused { epoch, holder, why }));
         match why {
             ClaimRefusal::Superseded => {

@@ -245,7 +245,9 @@ impl Coordination {
 
     /// Does what is due.
     pub(crate) fn tick(&mut self, now: Duration) {
-        let is_late = self.next_tick().is_some_and(|due| due + PAUSED_AFTER < now);
+        // A coordinator that stalls for a moment beats on: nobody misses it yet, and its contacts are fresh.
+        let patience = if self.is_leading() { SUSPECT_COORDINATOR_AFTER } else { PAUSED_AFTER };
+        let is_late = self.next_tick().is_some_and(|due| due + patience < now);
         // Only once: who is always late must conclude something, too.
         if is_late && !mem::replace(&mut self.is_resuming, is_late) {
             return self.resume(now);
@@ -446,7 +448,8 @@ impl Coordination {
 
     /// It answers with its own epoch; from a server that does not lead this is no report.
     fn ask_reference(&mut self, now: Duration) {
-        let report = Report { name: self.name.clone(), epoch: self.adopted, reached: self.reached(now) };
+        // Without an epoch: a reference service that lost its disk would take the sender for the holder of the one that it names.
+        let report = Report { name: self.name.clone(), epoch: Epoch::default(), reached: self.reached(now) };
         self.acts.push(Act::Ask(ReferenceCall::Report(report)));
     }
 

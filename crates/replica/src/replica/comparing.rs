@@ -44,15 +44,8 @@ impl Replica {
         }
     }
 
-    pub(super) fn on_check(
-        &mut self,
-        now: Now,
-        link: PeerLink,
-        hashes: Hashes,
-        token: u64,
-        effects: &mut Vec<Effect>,
-    ) {
-        self.compare(now, link, hashes);
+    pub(super) fn on_check(&mut self, link: PeerLink, hashes: Hashes, token: u64, effects: &mut Vec<Effect>) {
+        self.compare(link, hashes);
         let answer = PeerMessage::Checked { hashes: self.hashes(), token };
         effects.push(Effect::ToPeer { link, bytes: answer.encode() });
     }
@@ -66,15 +59,20 @@ impl Replica {
         token: u64,
         effects: &mut Vec<Effect>,
     ) {
-        let is_same = self.compare(now, link, hashes);
+        let is_same = self.compare(link, hashes);
+        let own = self.hashes();
         let Some(peer) = self.peers.links.get_mut(&link) else { return };
+        if is_same {
+            // Not when the peer asked: each must ask, to know what the other has as of a moment that is its own.
+            peer.equal = Some((now.monotonic, own));
+        }
         if peer.is_answered_by(token) {
             self.finish_pull(now, link, if is_same { Pulled::All } else { Pulled::More }, effects);
         }
     }
 
     /// Whether the peer has on disk and shows the same as this server. Who shows the same dots must show the same operations.
-    fn compare(&mut self, now: Now, link: PeerLink, theirs: Hashes) -> bool {
+    fn compare(&mut self, link: PeerLink, theirs: Hashes) -> bool {
         let own = self.hashes();
         let Some(peer) = self.peers.links.get_mut(&link) else { return false };
         if theirs.shown == own.shown {
@@ -91,7 +89,6 @@ impl Replica {
         }
         let is_same = (theirs.have, theirs.shown) == (own.have, own.shown);
         if is_same {
-            peer.equal = Some((now.monotonic, own));
             peer.have = self.history.vector();
             peer.shown = self.history.shown().clone();
         } else if let Some(name) = peer.name().cloned() {

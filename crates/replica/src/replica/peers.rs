@@ -95,6 +95,14 @@ impl Link {
         }
     }
 
+    /// Under which the peer's operations are kept, those of its present boot.
+    pub(super) fn writer(&self) -> Option<Writer> {
+        match &self.greeting {
+            Greeting::Known { name, boot, .. } => Some(Writer { origin: name.clone(), boot: *boot }),
+            Greeting::Awaited | Greeting::Foreign => None,
+        }
+    }
+
     pub(super) fn speaks(&self, least: u8) -> bool {
         matches!(&self.greeting, Greeting::Known { version, .. } if *version >= least)
     }

@@ -179,7 +179,7 @@ impl Replica {
                 self.on_ops(now, link, &ops, more, token, effects);
             }
             PeerMessage::Pull { have, shown, limit_bytes, token } => {
-                let answer = self.answer_pull(&have, limit_bytes, token);
+                let answer = self.answer_pull(link, &have, limit_bytes, token);
                 if let Some(from) = self.peers.links.get_mut(&link) {
                     from.have = have;
                 }
@@ -190,7 +190,7 @@ impl Replica {
                 from.have.merge(&have);
                 self.note_shown(link, &shown);
             }
-            PeerMessage::Check { hashes, token } => self.on_check(now, link, hashes, token, effects),
+            PeerMessage::Check { hashes, token } => self.on_check(link, hashes, token, effects),
             PeerMessage::Checked { hashes, token } => self.on_checked(now, link, hashes, token, effects),
             PeerMessage::Push { ops } => self.on_push(now, link, &ops, effects),
             PeerMessage::Coordination(message) => self.on_coordination(now, link, &message),
@@ -356,11 +356,17 @@ impl Replica {
         }
     }
 
-    fn answer_pull(&self, have: &VersionVector, limit_bytes: u64, token: u64) -> PeerMessage {
+    fn answer_pull(&self, from: PeerLink, have: &VersionVector, limit_bytes: u64, token: u64) -> PeerMessage {
+        // What the asker writes itself is on its way to its disk, if it is not there.
+        let mut known = have.clone();
+        if let Some(asker) = self.peers.links.get(&from).and_then(Link::writer) {
+            let count = self.history.count(&asker);
+            known.raise(asker, count);
+        }
         let limit = usize::try_from(limit_bytes).unwrap_or(usize::MAX).min(OPS_BYTES_MAX);
         let (mut ops, mut bytes, mut more) = (Vec::new(), 0, false);
         let mut passed_over = !self.plant.has(Planted::PullOffByOne);
-        self.history.missing_from(have, |op| {
+        self.history.missing_from(&known, |op| {
             if !std::mem::replace(&mut passed_over, true) {
                 return ControlFlow::Continue(());
             }

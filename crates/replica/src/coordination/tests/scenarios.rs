@@ -369,3 +369,36 @@ fn invariant_4_a_coordinator_is_not_obeyed_once_a_higher_epoch_is_on_its_way_to_
     server.on_stored(seconds(1), epochs[1]);
     assert_eq!((server.leadership().epoch, server.leadership().coordinator), (epochs[1], None));
 }
+
+#[test]
+fn a_coordinator_that_stalls_for_a_moment_is_not_deposed() {
+    for phase in 0..20 {
+        let mut world = settled(ElectionOrder::Highest);
+        world.kill(3);
+        world.until_all_follow(2, FAILOVER);
+        world.start(3);
+        // The best is back, and would claim at once if it missed the coordinator.
+        world.pass(seconds(10) + milliseconds(phase * 50));
+        let granted = world.granted.len();
+        world.pause(2);
+        world.pass(milliseconds(600));
+        world.resume(2);
+        world.pass(seconds(5));
+        assert_eq!(world.granted.len(), granted);
+        assert_eq!(world.coordinator(3), Some(name(2)));
+    }
+}
+
+#[test]
+fn a_reference_service_that_comes_up_while_it_is_asked_grants_an_epoch_as_soon_as_it_may() {
+    for after in (0..60).map(|tenths| milliseconds(tenths * 100)) {
+        let mut world = World::new(1, ElectionOrder::Highest, 7);
+        world.reference.is_up = false;
+        world.pass(after);
+        world.restart_reference();
+        // It refuses all claims of the first election, which fails. Its answer to the next heartbeat gives hope again.
+        world.pass(seconds(4));
+        world.answer_heartbeat(1);
+        world.until_all_follow(1, FAILOVER);
+    }
+}

@@ -308,6 +308,11 @@ impl World {
         self.set_fitness(number, fitness);
     }
 
+    /// The reference service answers a heartbeat of this server's body.
+    pub fn answer_heartbeat(&mut self, number: usize) {
+        self.with(number, |core, now| core.on_reference(now, ReferenceAnswer::Alive));
+    }
+
     pub fn restart_reference(&mut self) {
         let epoch = self.reference.epoch;
         self.reference.restart(self.now, epoch);

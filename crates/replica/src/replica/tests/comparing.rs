@@ -124,3 +124,15 @@ fn a_peer_of_the_version_before_is_pulled_from_every_second() {
     });
     assert_eq!(pulls.count(), 1);
 }
+
+#[test]
+fn with_one_link_between_two_servers_each_knows_what_the_other_has() {
+    let mut world = World::of((1..=2).map(|number| member(number, 2)));
+    world.link(0, 1);
+    world.run();
+    for _ in 0..10 {
+        world.pass(4_000);
+        assert!(world.hosts.iter().all(|host| host.replica.is_in_sync(world.now)));
+    }
+    assert_eq!(world.ask(1, "login", &[("user", "ana")]).failure, None);
+}

@@ -80,3 +80,24 @@ fn an_older_peer_is_told_of_a_write_once_it_is_on_disk() {
         assert_eq!(pushes(Input::Stored { batch: batch.unwrap() }).0, !early);
     }
 }
+
+#[test]
+fn a_server_stays_in_sync_while_large_writes_of_its_own_are_on_their_way_to_a_slow_disk() {
+    let mut world = World::cluster(3);
+    world.ask(0, "login", &[("user", "ana")]);
+    world.ask(0, "channel", GERAL);
+    let text = "x".repeat(300_000);
+    world.hosts[0].disk = Disk::Stalls;
+    for counter in 0..60 {
+        for part in 0..2 {
+            let message = format!("{counter}-{part}-{text}");
+            let post = [("user", "ana"), ("channel", "geral"), ("message", message.as_str())];
+            world.send_from(0, broker(2 * counter + part, &Cookie::default()), request("publish", &post, 0));
+        }
+        // What is written next waits behind what is being written.
+        world.pass(300);
+        world.disk(0);
+        world.run();
+    }
+    assert!(world.hosts[0].replica.is_in_sync(world.now));
+}
