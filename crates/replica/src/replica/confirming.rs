@@ -8,6 +8,7 @@ use crate::constants::{REPUBLISH_AT_START_WITHIN, REPUBLISH_WITHIN, UNCONFIRMED_
 use crate::op::Op;
 use crate::planted::Planted;
 use crate::vector::Writer;
+use papo_protocol::ServerName;
 use papo_protocol::reply::{Code, Refusal, Reply};
 use papo_protocol::time::UnixMillis;
 use std::collections::VecDeque;
@@ -122,12 +123,22 @@ impl Replica {
             suspected.clear();
         }
         for origin in own.into_iter().chain(suspected) {
-            let within = i64::try_from(REPUBLISH_AT_START_WITHIN.as_millis()).unwrap_or(i64::MAX);
-            let since = UnixMillis(now.unix.0.saturating_sub(within));
-            for place in self.history.shown_since(&origin, since) {
-                let op = self.history.op(place);
-                self.publish(&op, effects);
-            }
+            self.publish_of(now, &origin, REPUBLISH_AT_START_WITHIN, effects);
+        }
+    }
+
+    /// A server has left the cluster, and nobody suspects it. What a proxy that was away has not got of it, it gets from the others.
+    pub(super) fn publish_for_the_gone(&mut self, now: Now, origin: &ServerName, effects: &mut Vec<Effect>) {
+        self.publish_of(now, origin, REPUBLISH_WITHIN, effects);
+    }
+
+    /// Publishes again what this origin wrote so lately.
+    fn publish_of(&mut self, now: Now, origin: &ServerName, within: Duration, effects: &mut Vec<Effect>) {
+        let within = i64::try_from(within.as_millis()).unwrap_or(i64::MAX);
+        let since = UnixMillis(now.unix.0.saturating_sub(within));
+        for place in self.history.shown_since(origin, since) {
+            let op = self.history.op(place);
+            self.publish(&op, effects);
         }
     }
 

@@ -61,7 +61,12 @@ impl Replica {
                  new members may know less than was acknowledged"
             );
         }
+        let gone: Vec<ServerName> =
+            old.all().filter(|name| !new.all().any(|known| known == *name)).cloned().collect();
         self.settings.membership = new;
+        for origin in gone {
+            self.publish_for_the_gone(now, &origin, effects);
+        }
         self.coordination.on_members(now.monotonic, &self.settings.membership.members);
         self.note_absences(now);
         self.note_leaving();

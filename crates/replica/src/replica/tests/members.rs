@@ -115,3 +115,20 @@ fn an_older_membership_changes_nothing() {
     change(&mut world, &[0], &generation(4, &[1], &[], &[]));
     assert_eq!(world.hosts[0].replica.membership(), &generation(5, &[1, 2], &[], &[]));
 }
+
+#[test]
+fn what_a_server_wrote_before_it_left_the_others_publish_again_when_it_is_gone() {
+    let mut world = world(3, &generation(1, &[1, 2, 3], &[], &[]));
+    for (service, fields) in [("channel", GERAL), ("publish", OI)] {
+        assert_eq!(world.ask(2, service, fields).failure, None);
+    }
+    for (number, leaving) in [(2, &[3][..]), (3, &[])] {
+        assert!(world.hosts[0].publications.is_empty(), "it is there to publish itself");
+        change(&mut world, &[0, 1, 2], &generation(number, &[1, 2], &[], leaving));
+    }
+    let identities =
+        |host: &Host| host.publications.iter().map(|(.., meta)| meta.identity).collect::<Vec<_>>();
+    for host in [0, 1] {
+        assert_eq!(identities(&world.hosts[host]), identities(&world.hosts[2])[..1]);
+    }
+}
