@@ -22,7 +22,7 @@ impl World {
             return;
         }
         if let Some(name) = joining.first().cloned() {
-            if !self.has_it(&name) || !self.says(&name, |replica, now| replica.is_in_sync(now)) {
+            if !self.has_it(&name) || !self.says(&name, Replica::is_in_sync) {
                 return;
             }
             members.push(name);
