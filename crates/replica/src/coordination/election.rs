@@ -130,6 +130,7 @@ impl Coordination {
         }
         *claims += 1;
         *next = now + CLAIM_AGAIN;
+        *is_answered = false;
         let claim = Claim {
             name: self.name.clone(),
             boot: self.boot,
