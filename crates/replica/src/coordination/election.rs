@@ -66,9 +66,9 @@ impl Coordination {
         for asker in self.askers.clone() {
             self.send(&asker, Message::Answer { epoch: self.adopted });
         }
-        if let State::Leaderless { .. } = &self.state {
-            self.elect(now);
-        }
+        // Its own election is due within the time that they wait, and no sooner: after a partition an old question may come before
+        // the beat of the coordinator that answered it.
+        self.hasten(now);
     }
 
     /// A better server is at it. Whoever has asked for an epoch already lets go of it, too.
@@ -134,6 +134,7 @@ impl Coordination {
         }
         *claims += 1;
         *next = now + CLAIM_AGAIN;
+        *is_answered = false;
         let claim = Claim {
             name: self.name.clone(),
             boot: self.boot,

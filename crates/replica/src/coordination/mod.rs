@@ -111,7 +111,7 @@ enum Step {
     Asking { until: Duration },
     /// One of them answered.
     Awaiting { until: Duration },
-    /// The reference service is asked for an epoch: so often so far, and when again.
+    /// The reference service is asked for an epoch: so often so far, when again, and whether it answered the last time.
     Claiming { claims: u32, next: Duration, is_answered: bool },
     /// It granted this one, which is on the way to the disk.
     Adopting { epoch: Epoch, until: Duration },

@@ -1,6 +1,6 @@
 //! One story each.
 
-use super::super::{Coordination, ElectionOrder, ElectionSettings, Fitness, Message, Role};
+use super::super::{Act, Coordination, ElectionOrder, ElectionSettings, Fitness, Message, Role};
 use super::world::{World, milliseconds, name, seconds};
 use crate::notice::{ElectionOutcome, Notice};
 use papo_protocol::Boot;
@@ -400,5 +400,51 @@ fn a_reference_service_that_comes_up_while_it_is_asked_grants_an_epoch_as_soon_a
         world.pass(seconds(4));
         world.answer_heartbeat(1);
         world.until_all_follow(1, FAILOVER);
+    }
+}
+
+#[test]
+fn who_gives_a_coordinator_time_to_show_itself_answers_and_does_not_claim_at_once() {
+    // After a partition: a question that was on its way for long comes before the beat of the new coordinator.
+    let settings = ElectionSettings { order: ElectionOrder::Highest, hand_over: seconds(60) };
+    let higher = Epoch { number: 2, boot: Boot(2) };
+    let mut server =
+        Coordination::new(seconds(1), name(3), Boot(3), settings, &[1, 2, 3].map(name), Epoch::default());
+    server.on_fitness(seconds(1), Fitness::Fit);
+    server.on_greeting(seconds(1), &name(1), Boot(1), Epoch::default());
+    server.on_reference(seconds(1), ReferenceAnswer::Reported(higher));
+    server.on_stored(seconds(1), higher);
+    server.take_acts();
+    server.on_message(seconds(1), &name(1), Boot(1), &Message::Elect { epoch: Epoch::default() });
+    let acts = server.take_acts();
+    assert_eq!(acts, [Act::Send { to: name(1), message: Message::Answer { epoch: higher } }]);
+    server.on_greeting(seconds(1), &name(2), Boot(2), higher);
+    server.on_message(seconds(1), &name(2), Boot(2), &Message::Lead { epoch: higher });
+    assert_eq!(server.leadership().coordinator, Some(&name(2)));
+}
+
+#[test]
+fn invariant_4_a_lower_epoch_changes_nothing_and_is_answered_with_the_higher() {
+    let mut world = settled(ElectionOrder::Highest);
+    let old = world.epoch(3);
+    world.kill(3);
+    world.until_all_follow(2, FAILOVER);
+    world.start(3);
+    world.until_all_follow(2, FAILOVER);
+    let new = world.epoch(2);
+    for message in [
+        Message::Lead { epoch: old },
+        Message::Follows { epoch: old, coordinator: Some(name(3)) },
+        Message::Offer { epoch: old },
+        Message::HandOver { epoch: old },
+    ] {
+        for server in [1, 2] {
+            let sent = world.sent.len();
+            world.deliver(3, server, &message);
+            assert!(world.all_follow(2), "{message:?}");
+            let answers: Vec<_> =
+                world.sent[sent..].iter().map(|(_, _, to, answer)| (*to, answer.epoch())).collect();
+            assert_eq!(answers, [(3, new)], "{message:?}");
+        }
     }
 }

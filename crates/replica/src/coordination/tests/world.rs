@@ -441,6 +441,12 @@ impl World {
         }
     }
 
+    /// What came late.
+    pub fn deliver(&mut self, from: usize, to: usize, message: &Message) {
+        let boot = self.seats[&from].boot;
+        self.with(to, |core, now| core.on_message(now, &name(from), boot, message));
+    }
+
     fn is_lost(&mut self, from: usize, to: usize) -> bool {
         if self.losing > 0 {
             self.losing -= 1;
