@@ -58,7 +58,7 @@ impl Metrics {
             Opts::new("papo_operator_reconciles_total", "Looks at a ChatCluster, by how they ended");
         let seconds =
             HistogramOpts::new("papo_operator_reconcile_seconds", "Time that a look at a ChatCluster took")
-                .buckets(vec![0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0]);
+                .buckets(vec![0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0]);
         let requests = Opts::new(
             "papo_operator_api_requests_total",
             "Requests to the API server beside watches, by kind",
