@@ -279,7 +279,11 @@ impl Operator {
         let under_way = change.is_some() || !matches!(rolling, Rolling::Settled);
         let again = [
             under_way.then_some(STEP),
-            (!fleets.servers.addresses().is_empty()).then_some(if status.is_at_rest() { REST } else { UNREST }),
+            (!fleets.servers.addresses().is_empty()).then_some(if status.is_at_rest() {
+                REST
+            } else {
+                UNREST
+            }),
             told.again_after(),
         ];
         let again = again.into_iter().flatten().min();

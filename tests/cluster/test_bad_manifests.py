@@ -19,6 +19,8 @@ BAD = [
     # The API server knows this one by its form only: it is named in status.
     ("storage_too_small", {"storage": {"size": "1Ki"}}, ["spec.storage.size", "1Ki"]),
     ("retention", {"storage": {"retention": {"whenScaled": "Keep"}}}, ["storage.retention.whenScaled", "Keep"]),
+    ("storage_class", {"storage": {"class": ""}}, ["storage.class"]),
+    ("priority_class", {"scheduling": {"priorityClassName": ""}}, ["scheduling.priorityClassName"]),
     ("processors", {"resources": {"server": {"requests": {"cpu": "0.5"}}}}, ["resources.server.requests.cpu", "0.5"]),
     ("limit_below_request", {"resources": {"ref": {"requests": {"memory": "2Gi"}, "limits": {"memory": "900Mi"}}}}, ["resources.ref.limits.memory", "at least"]),
     ("own_label", {"podMetadata": {"labels": {"app.kubernetes.io/name": "x"}}}, ["podMetadata.labels", "operator's own"]),
