@@ -48,14 +48,14 @@ struct RunArgs {
     #[arg(long, value_name = "IMAGE", env = "PAPO_NODE_IMAGE", default_value = DEFAULT_NODE_IMAGE)]
     node_image: String,
     /// Namespace of the Lease whose holder works; without one, this operator must be the only one [default: no Lease]
-    #[arg(long, value_name = "NAMESPACE", env = "PAPO_LEASE_NAMESPACE")]
+    #[arg(long, value_name = "NAMESPACE", env = "PAPO_LEASE_NAMESPACE", requires = "identity")]
     lease_namespace: Option<String>,
     /// Name of the Lease
     #[arg(long, value_name = "NAME", env = "PAPO_LEASE_NAME", default_value = "papo-operator")]
     lease_name: String,
-    /// What this operator calls itself in the Lease: no other candidate's name
-    #[arg(long, value_name = "IDENTITY", env = "PAPO_IDENTITY", default_value = "papo-operator")]
-    identity: String,
+    /// What this operator calls itself in the Lease: no other candidate's name, such as its pod's
+    #[arg(long, value_name = "IDENTITY", env = "PAPO_IDENTITY")]
+    identity: Option<String>,
     /// HTTP address for /metrics, /livez, /readyz
     #[arg(long, value_name = "ADDRESS", env = "PAPO_HTTP", default_value = "*:8080")]
     http: ListenAddress,
@@ -128,14 +128,14 @@ async fn work(
     metrics: Metrics,
     standing: &watch::Sender<Standing>,
 ) -> anyhow::Result<()> {
-    let Some(namespace) = &arguments.lease_namespace else {
+    let (Some(namespace), Some(identity)) = (&arguments.lease_namespace, &arguments.identity) else {
         return reconcile(&arguments, client, metrics, standing).await;
     };
     let candidate = Candidate::new(
         client.clone(),
         namespace,
         arguments.lease_name.clone(),
-        arguments.identity.clone(),
+        identity.clone(),
         metrics.clone(),
     );
     let waits = || {
@@ -152,7 +152,7 @@ async fn work(
         held = candidate.acquire(waits) => held,
         told = told_to_stop() => return told.context("cannot wait for signals"),
     };
-    tracing::info!(identity = arguments.identity, "this operator has the Lease");
+    tracing::info!(%identity, "this operator has the Lease");
     tokio::select! {
         done = reconcile(&arguments, client, metrics, standing) => done?,
         // Whoever has it now must find nobody at work: the process ends, and begins anew.

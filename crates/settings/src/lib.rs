@@ -11,6 +11,7 @@ pub mod bounds;
 pub mod cluster;
 pub mod environment;
 pub mod kubernetes;
+pub mod limits;
 pub mod manifest;
 pub mod node_settings;
 pub mod ports;
@@ -25,12 +26,13 @@ pub use kubernetes::{
     Amounts, ExposeSpec, IpBlock, MonitoringSpec, NetworkPeer, NetworkPolicySpec, PodMetadataSpec,
     ResourcesSpec, Retention, RetentionSpec, RoleResources, ServiceKind,
 };
+pub use limits::LimitsSpec;
 pub use manifest::{SettingsError, read_manifest};
 pub use node_settings::NodeSettings;
 pub use scheduling::{SchedulingSpec, TopologySpread};
 pub use spec::{
     BotsSpec, BrokerSpec, ChatClusterSpec, ClockSyncSpec, CompatSpec, Durability, ElectionOrder,
-    ElectionSpec, ImageSpec, LimitsSpec, LogFormat, LogLevel, LogStyle, LoggingSpec, LoginPolicy, PauseSpec,
-    ProxySpec, PublishOk, PullPolicy, RefSpec, StorageSpec,
+    ElectionSpec, ImageSpec, LogFormat, LogLevel, LogStyle, LoggingSpec, LoginPolicy, PauseSpec, ProxySpec,
+    PublishOk, PullPolicy, RefSpec, StorageSpec,
 };
 pub use validate::{Problem, validate};

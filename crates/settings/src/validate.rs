@@ -5,7 +5,8 @@
 use crate::{
     bounds::{self, Bounds},
     cluster::ChatCluster,
-    spec::{BotsSpec, BrokerSpec, ChatClusterSpec, ImageSpec, LimitsSpec, RefSpec},
+    limits::LimitsSpec,
+    spec::{BotsSpec, BrokerSpec, ChatClusterSpec, ImageSpec, RefSpec},
 };
 use std::fmt::Display;
 
