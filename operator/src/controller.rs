@@ -239,8 +239,10 @@ impl Operator {
         let mut sets = observed.stateful_sets.clone();
         sets.extend(applied.stateful_sets.iter().map(|live| (live.name_any(), Arc::new(live.clone()))));
         let fleets = Fleets::of(&cluster, &sets, &observed.pods);
+        // Not when one is only wanted, and waits for the rollout.
+        let changing = cluster.membership.change != Change::None;
         let rolling = if failures.is_empty() {
-            self.roll(&cluster, &fleets, change.is_some(), &said).await?
+            self.roll(&cluster, &fleets, changing, &said).await?
         } else {
             Rolling::Settled
         };

@@ -39,6 +39,8 @@ use std::{
 };
 use tokio::sync::watch;
 
+/// How the API server answers for a group that it does not know.
+const NOT_FOUND: u16 = 404;
 /// Touched objects that wait for the controller; a full queue holds the watches back, and nothing is lost.
 const TRIGGERS_MAX: usize = 1_024;
 
@@ -148,7 +150,8 @@ pub async fn knows_pod_monitors(client: &Client) -> Result<bool, kube::Error> {
     let kind = PodMonitor::kind(&());
     match client.list_api_group_resources(&PodMonitor::api_version(&())).await {
         Ok(list) => Ok(list.resources.iter().any(|resource| resource.kind == kind)),
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(false),
+        // By the code: what says so is no Status of the API, but plain text.
+        Err(kube::Error::Api(status)) if status.code == NOT_FOUND => Ok(false),
         Err(error) => Err(error),
     }
 }

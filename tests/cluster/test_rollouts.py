@@ -98,6 +98,23 @@ def test_an_operator_killed_in_mid_rollout_finishes_it_after_its_restart(chat, a
     watch_rollout(chat, wanted)
 
 
+@pytest.mark.timeout(900)
+def test_servers_that_are_to_go_wait_for_the_rollout_that_has_begun(chat, another):
+    chat.apply(replicas=3)
+    chat.wait_ready()
+    wanted = roll(chat, another)
+    wait_until("the first server is replaced", lambda: wanted in {image(pod) for pod in chat.pods("server")})
+    chat.patch(replicas=2)
+
+    def is_done() -> bool:
+        replicas, pods = chat.get("statefulset", "papo-server")["spec"]["replicas"], chat.pods("server")
+        assert replicas == 3 or all(image(pod) == wanted for pod in pods), "servers go before the rollout has ended"
+        return len(pods) == 2 and chat.is_ready() and chat.condition("Progressing")["reason"] == "Complete"
+
+    wait_until("two servers", is_done, 300)
+    assert {image(pod) for pod in chat.pods()} == {wanted}
+
+
 @pytest.mark.timeout(600)
 def test_a_killed_coordinator_is_replaced_and_the_load_goes_on(chat, crowd):
     leading = coordinator(chat)
