@@ -22,7 +22,7 @@ use k8s_openapi::{
 };
 use kube::{Api, Client, api::PostParams};
 use std::time::Duration;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 /// For so long a Lease is its holder's without a sign of life: as with Kubernetes' own controllers.
 pub const DURATION: Duration = Duration::from_secs(15);
@@ -30,11 +30,15 @@ pub const DURATION: Duration = Duration::from_secs(15);
 pub const RENEW_WITHIN: Duration = Duration::from_secs(10);
 /// Between two renewals, and between two looks of who stands by.
 pub const RENEW_EVERY: Duration = Duration::from_secs(5);
-/// Between two tries where the API server does not answer.
+/// How long one try may take: a connection that hangs must leave time for another.
+const TRY: Duration = Duration::from_secs(3);
+/// Between two tries that failed.
 const RETRY: Duration = Duration::from_secs(1);
 
-const _: () =
-    assert!(RENEW_EVERY.as_secs() < RENEW_WITHIN.as_secs() && RENEW_WITHIN.as_secs() < DURATION.as_secs());
+const _: () = assert!(
+    RENEW_EVERY.as_secs() + TRY.as_secs() < RENEW_WITHIN.as_secs()
+        && RENEW_WITHIN.as_secs() < DURATION.as_secs()
+);
 
 /// Why the Lease is no longer held.
 #[derive(Debug, thiserror::Error)]
@@ -90,13 +94,15 @@ impl Candidate {
         let mut seen: Option<(Lease, Instant)> = None;
         loop {
             let asked = Instant::now();
-            match self.try_take(&mut seen).await {
-                Ok(Some(lease)) => return Held { candidate: self, lease, renewed: asked },
-                Ok(None) => {
+            match timeout(TRY, self.try_take(&mut seen)).await {
+                // If an earlier try has taken it after all, the Lease says so, and is taken again.
+                Err(_elapsed) => tracing::warn!(lease = %self.name, "the API server did not answer"),
+                Ok(Ok(Some(lease))) => return Held { candidate: self, lease, renewed: asked },
+                Ok(Ok(None)) => {
                     on_wait();
                     sleep(RENEW_EVERY).await;
                 }
-                Err(error) => {
+                Ok(Err(error)) => {
                     tracing::warn!(lease = %self.name, %error, "the Lease could not be looked at or taken");
                     sleep(RETRY).await;
                 }
@@ -175,7 +181,7 @@ impl Held {
     /// Renews the Lease for as long as it can; returns when it is lost.
     pub async fn keep(&mut self) -> Lost {
         loop {
-            sleep(RENEW_EVERY).await;
+            sleep_until(self.renewed + RENEW_EVERY).await;
             if let Err(lost) = self.renew().await {
                 return lost;
             }
@@ -188,7 +194,7 @@ impl Held {
         let mut source = None;
         while Instant::now() < deadline {
             let asked = Instant::now();
-            match timeout_at(deadline, self.try_renew()).await {
+            match timeout_at(deadline.min(asked + TRY), self.try_renew()).await {
                 Ok(Ok(lease)) => {
                     (self.lease, self.renewed) = (lease, asked);
                     return Ok(());
@@ -202,7 +208,9 @@ impl Held {
                     source = Some(Box::new(error));
                     sleep(RETRY).await;
                 }
-                Err(_elapsed) => break,
+                Err(_elapsed) => {
+                    tracing::warn!(lease = %self.candidate.name, "the API server did not answer");
+                }
             }
         }
         Err(Lost::NotRenewed { source })
@@ -217,7 +225,10 @@ impl Held {
 
     async fn look_again(&mut self, deadline: Instant) -> Result<(), Lost> {
         self.candidate.metrics.on_request("Lease");
-        let Ok(Ok(live)) = timeout_at(deadline, self.candidate.api.get(&self.candidate.name)).await else {
+        let Ok(Ok(live)) =
+            timeout_at(deadline.min(Instant::now() + TRY), self.candidate.api.get(&self.candidate.name))
+                .await
+        else {
             sleep(RETRY).await;
             return Ok(());
         };
@@ -234,7 +245,7 @@ impl Held {
         let mut lease = self.lease.clone();
         let spec = lease.spec.get_or_insert_default();
         spec.holder_identity = Some(String::new());
-        match timeout_at(Instant::now() + RETRY, self.write(&lease)).await {
+        match timeout(TRY, self.write(&lease)).await {
             Ok(Ok(_)) => {}
             // It runs out by itself.
             Ok(Err(error)) => tracing::debug!(%error, "the Lease was not given back"),
