@@ -234,7 +234,7 @@ impl Bug {
             #[cfg(feature = "planted-bugs")]
             Self::AbsenceNotAsked => (1000, &[Honest]),
             #[cfg(feature = "planted-bugs")]
-            Self::NotPublishedForTheDead => (1000, &[Heard]),
+            Self::NotPublishedForTheDead => (3000, &[Heard]),
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::shared::{Shared, number_of};
 use crate::volume::{Beside, Volume};
 use bytes::Bytes;
 use papo_protocol::lamport::Lamport;
+use papo_protocol::time::UnixMillis;
 use papo_protocol::worker_link::{FromWorker, ToWorker};
 use papo_protocol::{Boot, RequestKey, ServerName};
 use papo_replica::{
@@ -86,6 +87,8 @@ struct Running {
     kept_back: VecDeque<(Micros, Effect)>,
     ceiling: Lamport,
     time_ceiling: Moment,
+    /// The stamps of its operations, by number.
+    stamped: BTreeMap<u64, UnixMillis>,
     publisher: Publisher,
     /// Until when it waits for its peers before it goes.
     leaves_at: Option<Micros>,

@@ -41,14 +41,17 @@ impl Running {
     }
 
     /// The time that is given out with these effects.
-    pub(super) fn look_at_times(&self, shared: &mut Shared, node: Node, boot: Boot, effects: &[Effect]) {
+    pub(super) fn look_at_times(&mut self, shared: &mut Shared, node: Node, boot: Boot, effects: &[Effect]) {
         let mut is_given_out = false;
         for effect in effects {
             match effect {
                 Effect::Reply { .. } | Effect::Publish { .. } => is_given_out = true,
                 Effect::Store { ops, .. } => {
                     for op in ops.iter().filter(|op| op.dot.boot == boot) {
-                        shared.checker.on_stamp(shared.now, node.number, op.at.0);
+                        // What a full disk refused comes again, as it was.
+                        if self.stamped.insert(op.dot.seq, op.at) != Some(op.at) {
+                            shared.checker.on_stamp(shared.now, node.number, op.at.0);
+                        }
                     }
                 }
                 _ => {}

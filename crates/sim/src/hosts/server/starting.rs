@@ -82,6 +82,7 @@ impl Server {
                     kept_back: VecDeque::new(),
                     ceiling,
                     time_ceiling: clock.ceiling,
+                    stamped: BTreeMap::new(),
                     publisher: Publisher::default(),
                     leaves_at: None,
                     tick_at: None,
