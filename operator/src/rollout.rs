@@ -27,7 +27,7 @@ pub const PATIENCE: SignedDuration = SignedDuration::from_mins(10);
 /// What to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
-    /// Nothing: every pod has the newest revision.
+    /// Nothing: every pod has the newest revision, as far as Kubernetes knows it.
     Settled,
     /// These pods go.
     Replace(Vec<Target>),
@@ -93,7 +93,8 @@ pub struct Situation<'a> {
 pub fn next(situation: Situation<'_>) -> Next {
     let Situation { servers, reference, .. } = situation;
     let (Some(_), Some(_)) = (&servers.revision, &reference.revision) else {
-        return Next::Wait("Kubernetes to take note of what was changed".to_owned());
+        // Which pods are of an older revision is not known yet; the watches will tell.
+        return Next::Settled;
     };
     let all = || {
         [servers, reference].into_iter().flat_map(|fleet| fleet.pods.values().map(move |pod| (fleet, pod)))

@@ -21,7 +21,7 @@ from pathlib import Path
 import audit
 from conftest import EXEC, IMAGES, OPERATOR_NAMESPACE, RELEASE, ROOT, ChatCluster, Kube, wait_until
 
-NAMESPACE = "t-cost"
+NAMESPACE = f"t-cost-{os.getpid()}"
 # ChatClusters that are timed one by one.
 TIMED = 20
 # Each ChatCluster is some thirty objects.
