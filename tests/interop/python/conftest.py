@@ -68,7 +68,9 @@ class Cluster:
         self.data = folder / "data"
         self.process: subprocess.Popen | None = None
 
-    def start(self, manifest: Path = MANIFEST, *options: str) -> None:
+    def start(self, manifest: Path | None = None, *options: str) -> None:
+        # Looked up now, as a test may have put another in its place.
+        manifest = manifest or MANIFEST
         self.output = self.folder / "local.out"
         with self.output.open("ab") as output:
             already = output.tell()
