@@ -31,6 +31,8 @@ def test_c10_direct_messages_to_someone_away_wait_behind_the_cursor_on_every_ser
     asked[1].must("login", user="ausente")
     wait_until("server-2 knows the user", lambda: "ausente" in asked[2].ask("users")["users"])
     asked[1].must("message", src="clio", dst="ausente", message="antes")
+    # Two disks are enough for the acknowledgement: they need not include this server's.
+    wait_until("server-2 shows it", lambda: entries(asked[2].ask("history", user="ausente")) == ["antes"])
     cursor = asked[2].ask("history", user="ausente", papo_cursor=b"")["papo_cursor"]
     for number in range(3):
         asked[1 + number % 2].must("message", src="clio", dst="ausente", message=f"enquanto {number}")
