@@ -35,10 +35,6 @@ use cli::{Cli, Command};
 use papo_settings::{Environment, read_environment};
 use std::process::ExitCode;
 
-/// A server's messages are many small pieces of memory that come and go: a tenth of its time went to the C library's allocator.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     match run(Cli::parse()) {
         Ok(code) => code,

@@ -10,7 +10,6 @@ use papo_protocol::{ChannelName, UserName};
 use serde::ser::SerializeSeq as _;
 use serde::{Serialize, Serializer};
 use std::io::{self, Write};
-use std::marker::PhantomData;
 
 /// `publications.jsonl`: one post to a channel a line.
 ///
@@ -196,25 +195,21 @@ impl<'a> Registry<'a> {
 /// The shape of S2, lines 225 to 250. The lists of messages are as long as the history, so they are written as they are read.
 #[derive(Serialize)]
 struct ServerData<'a> {
-    logins: Listed<'a, Login>,
+    logins: Listed<'a>,
     channels: Vec<&'a str>,
-    channel_messages: Listed<'a, ChannelPost>,
-    user_messages: Listed<'a, DirectMessage>,
+    channel_messages: Listed<'a>,
+    user_messages: Listed<'a>,
 }
 
-/// Those visible operations that have this form.
-struct Listed<'a, F>(&'a History, PhantomData<F>);
+/// What the visible operations are in a list; those that do not belong there are `None`.
+struct Listed<'a>(&'a History, fn(&Op) -> Option<Element<'_>>);
 
-/// What one operation is in a list; `None` when it does not belong there.
-trait Form {
-    fn of(op: &Op) -> Option<impl Serialize>;
-}
-
-impl<F: Form> Serialize for Listed<'_, F> {
+impl Serialize for Listed<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(history, element) = self;
         let mut list = serializer.serialize_seq(None)?;
-        for op in self.0.visible() {
-            if let Some(element) = F::of(&op) {
+        for op in history.visible() {
+            if let Some(element) = element(&op) {
                 list.serialize_element(&element)?;
             }
         }
@@ -222,49 +217,29 @@ impl<F: Form> Serialize for Listed<'_, F> {
     }
 }
 
-struct Login;
-
-impl Form for Login {
-    fn of(op: &Op) -> Option<impl Serialize> {
-        match &op.kind {
-            OpKind::Login { user } => {
-                Some(RegisteredUser { username: user.as_str(), timestamp: seconds(op.at) })
-            }
-            OpKind::CreateChannel { .. } | OpKind::Publish { .. } | OpKind::Message { .. } => None,
-        }
-    }
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Element<'a> {
+    Login(RegisteredUser<'a>),
+    Post(ChannelMessage<'a>),
+    Direct(UserMessage<'a>),
 }
 
-struct ChannelPost;
-
-impl Form for ChannelPost {
-    fn of(op: &Op) -> Option<impl Serialize> {
-        match &op.kind {
-            OpKind::Publish { user, channel, message, sent } => Some(ChannelMessage {
-                user: user.as_str(),
-                channel: channel.as_str(),
-                message,
-                timestamp: Timestamp::of(sent.as_ref(), op.at),
-            }),
-            OpKind::Login { .. } | OpKind::CreateChannel { .. } | OpKind::Message { .. } => None,
-        }
-    }
+fn login(op: &Op) -> Option<Element<'_>> {
+    let OpKind::Login { user } = &op.kind else { return None };
+    Some(Element::Login(RegisteredUser { username: user.as_str(), timestamp: seconds(op.at) }))
 }
 
-struct DirectMessage;
+fn channel_message(op: &Op) -> Option<Element<'_>> {
+    let OpKind::Publish { user, channel, message, sent } = &op.kind else { return None };
+    let timestamp = Timestamp::of(sent.as_ref(), op.at);
+    Some(Element::Post(ChannelMessage { user: user.as_str(), channel: channel.as_str(), message, timestamp }))
+}
 
-impl Form for DirectMessage {
-    fn of(op: &Op) -> Option<impl Serialize> {
-        match &op.kind {
-            OpKind::Message { src, dst, message, sent } => Some(UserMessage {
-                src: src.as_str(),
-                dst: dst.as_str(),
-                message,
-                timestamp: Timestamp::of(sent.as_ref(), op.at),
-            }),
-            OpKind::Login { .. } | OpKind::CreateChannel { .. } | OpKind::Publish { .. } => None,
-        }
-    }
+fn user_message(op: &Op) -> Option<Element<'_>> {
+    let OpKind::Message { src, dst, message, sent } = &op.kind else { return None };
+    let timestamp = Timestamp::of(sent.as_ref(), op.at);
+    Some(Element::Direct(UserMessage { src: src.as_str(), dst: dst.as_str(), message, timestamp }))
 }
 
 #[derive(Serialize)]
@@ -286,10 +261,10 @@ struct UserMessage<'a> {
 impl<'a> ServerData<'a> {
     fn of(history: &'a History) -> Self {
         Self {
-            logins: Listed(history, PhantomData),
+            logins: Listed(history, login),
             channels: history.state().channels().map(ChannelName::as_str).collect(),
-            channel_messages: Listed(history, PhantomData),
-            user_messages: Listed(history, PhantomData),
+            channel_messages: Listed(history, channel_message),
+            user_messages: Listed(history, user_message),
         }
     }
 }

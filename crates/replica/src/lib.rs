@@ -2,9 +2,9 @@
 //! pulling from and pushing to each other (design, sections 4 "Server", "History", "Identity and idempotence").
 //!
 //! ```text
-//! Input --> Replica::handle --> Effects        request --> validate --> Store --> Stored --> Push
-//!              |                               peer    --> Pull / Ops / Push ----^
-//!              |                               peer    --> Have --> durable on enough disks --> shown --> Publish, Reply
+//! Input --> Replica::handle --> Effects        request --> validate --> Push, Store --> Stored
+//!              |                               peer    --> Pull / Ops / Push --^
+//!              |                               Stored, and Have of peers --> durable on enough disks --> shown --> Publish, Reply
 //!              +-- History (operations held; those shown) --> State (users, channels, messages) --> exports
 //! ```
 //!

@@ -417,7 +417,7 @@ impl Coordination {
             | State::Leading(_) => {}
         }
         if let Some(herald) = self.herald.take_if(|herald| herald.epoch <= self.adopted)
-            && herald.epoch == self.highest()
+            && herald.epoch == self.adopted
             && herald.heard + SUSPECT_COORDINATOR_AFTER > now
         {
             self.on_lead(now, &herald.coordinator, herald.epoch);

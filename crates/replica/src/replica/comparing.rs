@@ -59,22 +59,20 @@ impl Replica {
         token: u64,
         effects: &mut Vec<Effect>,
     ) {
-        let is_same = self.compare(link, hashes);
-        let own = self.hashes();
+        let same = self.compare(link, hashes);
         let Some(peer) = self.peers.links.get_mut(&link) else { return };
-        if is_same {
-            // Not when the peer asked: each must ask, to know what the other has as of a moment that is its own.
-            peer.equal = Some((now.monotonic, own));
-        }
+        // Not when the peer asked: each must ask, to know what the other has as of a moment that is its own.
+        peer.equal = same.map(|hashes| (now.monotonic, hashes));
         if peer.is_answered_by(token) {
-            self.finish_pull(now, link, if is_same { Pulled::All } else { Pulled::More }, effects);
+            self.finish_pull(now, link, if same.is_some() { Pulled::All } else { Pulled::More }, effects);
         }
     }
 
-    /// Whether the peer has on disk and shows the same as this server. Who shows the same dots must show the same operations.
-    fn compare(&mut self, link: PeerLink, theirs: Hashes) -> bool {
+    /// What the peer and this server both have on disk and show; `None` where they differ. Who shows the same dots must show the same
+    /// operations.
+    fn compare(&mut self, link: PeerLink, theirs: Hashes) -> Option<Hashes> {
         let own = self.hashes();
-        let Some(peer) = self.peers.links.get_mut(&link) else { return false };
+        let peer = self.peers.links.get_mut(&link)?;
         if theirs.shown == own.shown {
             let has_diverged = theirs.digest != own.digest;
             if has_diverged && !peer.has_diverged {
@@ -97,6 +95,6 @@ impl Replica {
                 peer.equal = None;
             }
         }
-        is_same
+        is_same.then_some(own)
     }
 }

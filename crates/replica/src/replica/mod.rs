@@ -3,7 +3,7 @@
 //!
 //! `requests` judges what clients ask, `reading` and `answers` make what they get, `waiting` holds the requests that cannot be
 //! decided yet, `storage` groups operations into batches for the disk, `comparing` asks the `peers` whether there is anything to
-//! fetch and `replication` exchanges it, `durability` decides what is shown, `confirming` has it published and answered, `members`
+//! fetch, `replication` fetches it, `telling` spares the others the same, `durability` decides what is shown, `confirming` has it published and answered, `members`
 //! follows who counts, `coordinating` has it decided who leads, and `keeping_time` what time it
 //! is. None of them knows a socket or a disk.
 
@@ -21,6 +21,7 @@ mod reading;
 mod replication;
 mod requests;
 mod storage;
+mod telling;
 #[cfg(test)]
 mod tests;
 mod waiting;
@@ -52,10 +53,10 @@ use papo_protocol::time::UnixMillis;
 use papo_protocol::worker_link::Cookie;
 use papo_protocol::{Boot, Limits, RequestKey, ServerName};
 use peers::Peers;
-use replication::News;
 use std::sync::Arc;
 use std::time::Duration;
 use storage::Storage;
+use telling::News;
 use waiting::Waiting;
 
 /// What a login by an existing user is (row C02).

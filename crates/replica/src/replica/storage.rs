@@ -1,9 +1,10 @@
 //! Operations on their way to the disk. One batch is being stored; what comes meanwhile collects in the next (group commit).
-//! Nothing here is in the history yet: it is neither shown, nor reported to peers, nor acknowledged. What is shown is stored
-//! along.
+//! Nothing here is in the history yet: it is neither shown, nor reported to peers as stored, nor acknowledged; but peers are
+//! sent it, that they store it meanwhile. What is shown is stored along, once a second.
 
-use super::replication::{Pulled, Told};
+use super::replication::Pulled;
 use super::requests::Client;
+use super::telling::Told;
 use super::{Effect, Now, PeerLink, Replica};
 use crate::constants::{
     BATCH_BYTES_MAX, BATCH_OPS_MAX, ENTRY_OVERHEAD_BYTES, SHOWN_STORE_AT_STOP, SHOWN_STORE_INTERVAL,

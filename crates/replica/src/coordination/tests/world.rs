@@ -4,9 +4,10 @@
 //! server never fall, over restarts too; nobody is obeyed under another epoch than its own.
 
 use super::super::{Act, Coordination, ElectionOrder, ElectionSettings, Fitness, Message, Role};
+use super::reference::Reference;
 use crate::notice::Notice;
 use papo_protocol::epoch::Epoch;
-use papo_protocol::reference::{Claim, ClaimAnswer, ClaimRefusal, ReferenceAnswer, ReferenceCall};
+use papo_protocol::reference::{ReferenceAnswer, ReferenceCall};
 use papo_protocol::{Boot, ServerName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -40,68 +41,6 @@ enum Event {
     Answered { to: usize, boot: Boot, answer: ReferenceAnswer },
     Stored { at: usize, boot: Boot, epoch: Epoch },
     Chatter,
-}
-
-/// The reference service: what the design says of it, in a few lines.
-#[derive(Debug, Default)]
-pub struct Reference {
-    pub is_up: bool,
-    started: Duration,
-    epoch: Epoch,
-    holder: Option<ServerName>,
-    reported: Option<(Duration, u32)>,
-    last_grant: Option<(Claim, Epoch)>,
-}
-
-impl Reference {
-    fn answer(&mut self, now: Duration, call: &ReferenceCall) -> ReferenceAnswer {
-        match call {
-            ReferenceCall::Claim(claim) => ReferenceAnswer::Claimed(self.claim(now, claim)),
-            ReferenceCall::Report(report) => {
-                if report.epoch == self.epoch && self.holder.as_ref() == Some(&report.name) {
-                    self.reported = Some((now, report.reached));
-                }
-                ReferenceAnswer::Reported(self.epoch)
-            }
-            ReferenceCall::Resign(resign) => {
-                if resign.epoch == self.epoch {
-                    self.holder = None;
-                }
-                ReferenceAnswer::Reported(self.epoch)
-            }
-            _ => ReferenceAnswer::Alive,
-        }
-    }
-
-    fn claim(&mut self, now: Duration, claim: &Claim) -> ClaimAnswer {
-        if let Some((before, epoch)) = &self.last_grant
-            && (&before.name, before.boot, before.seen) == (&claim.name, claim.boot, claim.seen)
-        {
-            return ClaimAnswer::Granted(*epoch);
-        }
-        let refuse = |why| ClaimAnswer::Refused { epoch: self.epoch, holder: self.holder.clone(), why };
-        if now < self.started + seconds(2) {
-            return refuse(ClaimRefusal::TooSoon);
-        }
-        if claim.seen < self.epoch {
-            return refuse(ClaimRefusal::Superseded);
-        }
-        let is_held = self.holder.as_ref().is_some_and(|holder| *holder != claim.name)
-            && self.reported.is_some_and(|(at, reached)| at + seconds(2) > now && reached >= claim.reached);
-        if is_held {
-            return refuse(ClaimRefusal::Held);
-        }
-        let epoch = claim.seen.next(claim.boot).unwrap();
-        (self.epoch, self.holder) = (epoch, Some(claim.name.clone()));
-        self.reported = Some((now, claim.reached));
-        self.last_grant = Some((claim.clone(), epoch));
-        ClaimAnswer::Granted(epoch)
-    }
-
-    /// What survives of an older copy of its disk.
-    fn restart(&mut self, now: Duration, epoch: Epoch) {
-        *self = Self { is_up: true, started: now, epoch, ..Self::default() };
-    }
 }
 
 /// One place for a server.

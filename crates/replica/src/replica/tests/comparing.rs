@@ -128,6 +128,9 @@ fn a_peer_of_the_version_before_is_pulled_from_every_second() {
 #[test]
 fn with_one_link_between_two_servers_each_knows_what_the_other_has() {
     let mut world = World::of((1..=2).map(|number| member(number, 2)));
+    // Each asks at moments of its own.
+    world.pass(500);
+    world.hosts[1] = Host::new(member(2, 2), world.now);
     world.link(0, 1);
     world.run();
     for _ in 0..10 {
