@@ -43,7 +43,7 @@ pub fn lines(happening: &Happening<'_>) -> Vec<String> {
         Happening::BotStarted { user, .. } => {
             vec![format!("[BOT] {user} iniciado e enviando mensagens automáticas...")]
         }
-        Happening::BotReceived { user, topic, text, .. } => vec![format!("[{user}] <- (#{topic}) {text}")],
+        Happening::BotReceived { user, place, text, .. } => vec![format!("[{user}] <- ({place}) {text}")],
     }
 }
 
@@ -271,7 +271,7 @@ mod tests {
         );
         let text = "auto-msg 3 de user4821";
         assert_eq!(
-            lines(&Happening::BotReceived { user: &user, topic: "general", text, clock }),
+            lines(&Happening::BotReceived { user: &user, place: "#general", text, clock }),
             ["[user4821] <- (#general) auto-msg 3 de user4821"]
         );
     }
