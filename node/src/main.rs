@@ -53,9 +53,9 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Proxy(args) => roles::proxy(&args, &environment)?,
         Command::Ref(args) => roles::reference(&args, &environment)?,
         Command::Local(options) => return on_runtime(local::run(options.or_environment(&environment))),
-        // The exercise's clients write by themselves where this is set (row A16).
         Command::Chat(options) if environment.auto_client => {
-            return on_runtime(bot::run(options.into_bot().or_environment(&environment)));
+            let options = bot::BotOptions::from(options.or_environment(&environment));
+            return on_runtime(bot::run(options.or_environment(&environment)));
         }
         Command::Chat(options) => return on_runtime(chat::run(options.or_environment(&environment))),
         Command::Bot(options) => return on_runtime(bot::run(options.or_environment(&environment))),

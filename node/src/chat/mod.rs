@@ -20,7 +20,6 @@ mod terminal;
 #[cfg(test)]
 mod tests;
 
-use crate::bot::BotOptions;
 use crate::cli::first;
 use crate::client::loopback;
 use papo_settings::{Address, Environment, ports};
@@ -71,13 +70,6 @@ impl ChatOptions {
             no_color: self.no_color,
             suggested_user: self.suggested_user.or_else(|| environment.shell_user.clone()),
         }
-    }
-
-    /// The same client as one that writes by itself.
-    #[must_use]
-    pub fn into_bot(self) -> BotOptions {
-        let broker = self.server.map_or(self.broker, |server| vec![server]);
-        BotOptions { user: self.user, broker, proxy: self.proxy, ..BotOptions::default() }
     }
 
     /// Whom requests are sent to, in words and as addresses.
