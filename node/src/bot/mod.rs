@@ -1,13 +1,14 @@
 //! `papo bot`: a client that chats by itself (rows J01, J02), through the same [`crate::client`] as a person's.
 //!
 //! It enters under a random name, creates the initial channels when there are none, and then goes on in rounds: some messages to
-//! a random channel, and a pause. Whatever fails is tried again after a growing pause, for a bot has nobody to tell. It must
+//! a random channel, one to whom it heard last in any, and a pause. Whatever fails is tried again after a growing pause, for a bot has nobody to tell. It must
 //! not know papo's servers beyond what any client of the exercise may know.
 
 mod rounds;
 #[cfg(test)]
 mod tests;
 
+use crate::chat::ChatOptions;
 use crate::cli::{LogStyleArg, first};
 use crate::client::{Client, LiveStream, Seen, SharedClock};
 use anyhow::Context as _;
@@ -49,6 +50,18 @@ pub struct BotOptions {
     /// Stop when standard input closes, as a child of another process
     #[arg(long)]
     pub exit_on_stdin_close: bool,
+}
+
+impl From<ChatOptions> for BotOptions {
+    /// A person's client that writes by itself, as `AUTO_CLIENT` says (row A16).
+    fn from(options: ChatOptions) -> Self {
+        Self {
+            user: options.user.or(options.suggested_user),
+            broker: options.server.map_or(options.broker, |server| vec![server]),
+            proxy: options.proxy,
+            ..Self::default()
+        }
+    }
 }
 
 impl BotOptions {

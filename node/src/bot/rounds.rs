@@ -6,7 +6,7 @@ use crate::logging::{self, Happening};
 use papo_protocol::UserName;
 use std::collections::BTreeSet;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
 /// With fewer channels than this, a bot creates one (the exercise's statement of 2026, row J01).
@@ -43,9 +43,10 @@ impl Bot {
         logging::tell(&Happening::BotStarted { user: &self.user, clock: self.clock.now() });
         self.live.follow(self.user.as_str());
         let (user, clock) = (self.user.clone(), self.clock.clone());
+        let (heard, last_heard) = watch::channel(None);
         let rounds = async {
             while !self.is_done() {
-                match self.round().await {
+                match self.round(&last_heard).await {
                     Ok(()) => {
                         retry = RETRY_MIN;
                         if !self.is_done() {
@@ -58,11 +59,14 @@ impl Bot {
         };
         let listen = async {
             while let Some(Publication { topic, message }) = messages.recv().await {
-                let text = &message.message;
+                let is_direct = topic == user.as_str();
+                if !is_direct && message.user != user.as_str() {
+                    heard.send_replace(Some(message.user.clone()));
+                }
                 logging::tell(&Happening::BotReceived {
                     user: &user,
-                    topic: &topic,
-                    text,
+                    place: &if is_direct { format!("@{}", message.user) } else { format!("#{topic}") },
+                    text: &message.message,
                     clock: clock.now(),
                 });
             }
@@ -89,8 +93,9 @@ impl Bot {
         }
     }
 
-    /// One round: look after the channels, then write to one of them.
-    async fn round(&mut self) -> Result<(), RequestError> {
+    /// One round: look after the channels, write to one of them, and then to whom it heard last in any (S0:18 has bots talk in private,
+    /// too).
+    async fn round(&mut self, last_heard: &watch::Receiver<Option<String>>) -> Result<(), RequestError> {
         let mut channels = self.channels().await?;
         if channels.is_empty() {
             for channel in self.plan.spec.channels.clone() {
@@ -112,7 +117,11 @@ impl Bot {
             }
             self.post(&channel).await?;
         }
-        Ok(())
+        let neighbour = last_heard.borrow().clone();
+        match neighbour {
+            Some(neighbour) => self.whisper(&neighbour).await,
+            None => Ok(()),
+        }
     }
 
     async fn channels(&self) -> Result<Vec<String>, RequestError> {
@@ -159,6 +168,16 @@ impl Bot {
         self.sent += 1;
         tracing::debug!(clock = self.clock.now().get(), channel, text, "posted");
         Ok(())
+    }
+
+    async fn whisper(&self, neighbour: &str) -> Result<(), RequestError> {
+        let text = text(self.sent, &self.user);
+        let fields = [("src", self.user.as_str()), ("dst", neighbour), ("message", text.as_str())];
+        match self.client.write("message", &fields).await {
+            // Who only posts need not be a user.
+            Ok(_) | Err(RequestError::Refused(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     fn is_done(&self) -> bool {

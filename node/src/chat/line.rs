@@ -43,6 +43,15 @@ pub(super) enum Line {
     Problem(String),
 }
 
+/// How messages look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// As a chat of any kind: `[12:24:01] #geral ana: bom dia!`
+    Chat,
+    /// As the exercise's menus: `📺 [#geral] ana: bom dia!`
+    Menu,
+}
+
 impl Message {
     /// From a live publication on a topic that `me` follows.
     pub(super) fn of_publication(publication: Publication, me: &str, now: UnixMillis) -> Self {
@@ -65,13 +74,23 @@ impl Message {
     fn of(message: ReadMessage, place: Place, now: UnixMillis) -> Self {
         Self { at: message.at.unwrap_or(now), place, user: message.user, text: message.message }
     }
+
+    /// In the form of the menus.
+    fn menu_line(&self) -> String {
+        let (user, text) = (printable(&self.user), printable(&self.text));
+        match &self.place {
+            Place::Channel(channel) => format!("📺 [#{}] {user}: {text}", printable(channel)),
+            Place::User(_) => format!("💬 [DM de {user}]: {text}"),
+        }
+    }
 }
 
 impl Line {
     /// The line as text, without its end.
-    pub(super) fn render(&self, colours: bool) -> String {
+    pub(super) fn render(&self, form: Form, colours: bool) -> String {
         let paint = |code: u8, text: &str| paint(colours, code, text);
         match self {
+            Self::Message(message) if form == Form::Menu => message.menu_line(),
             Self::Message(message) => {
                 let time = paint(DIM, &format!("[{}]", clock_time(message.at)));
                 let name = |name: &str| paint(name_colour(name), &printable(name));
@@ -156,17 +175,25 @@ mod tests {
     #[test]
     fn lines_have_a_stable_form() {
         let channel = message(Place::Channel("geral".into()), "oi");
-        assert_eq!(channel.render(false), "[--:--:--] #geral ana: oi");
-        assert_eq!(message(Place::User("bia".into()), "oi").render(false), "[--:--:--] @ana -> bia: oi");
-        assert_eq!(Line::Note("joined #geral".into()).render(false), "* joined #geral");
-        assert_eq!(Line::Problem("no".into()).render(false), "! no");
+        assert_eq!(channel.render(Form::Chat, false), "[--:--:--] #geral ana: oi");
+        assert_eq!(
+            message(Place::User("bia".into()), "oi").render(Form::Chat, false),
+            "[--:--:--] @ana -> bia: oi"
+        );
+        assert_eq!(
+            message(Place::Channel("geral".into()), "oi").render(Form::Menu, true),
+            "📺 [#geral] ana: oi"
+        );
+        assert_eq!(message(Place::User("bia".into()), "oi").render(Form::Menu, false), "💬 [DM de ana]: oi");
+        assert_eq!(Line::Note("joined #geral".into()).render(Form::Chat, false), "* joined #geral");
+        assert_eq!(Line::Problem("no".into()).render(Form::Chat, false), "! no");
         assert_eq!(clock_time(UnixMillis(1_234_567_890_000)).len(), 8);
     }
 
     #[test]
     fn text_from_others_cannot_drive_the_terminal() {
         let line = message(Place::Channel("geral".into()), "a\x1b[2J\r\nb");
-        assert_eq!(line.render(false), "[--:--:--] #geral ana: a\u{fffd}[2J\u{fffd}\u{23ce}b");
+        assert_eq!(line.render(Form::Chat, false), "[--:--:--] #geral ana: a\u{fffd}[2J\u{fffd}\u{23ce}b");
     }
 
     #[test]
@@ -174,7 +201,7 @@ mod tests {
         let line = message(Place::User("bia".into()), "oi");
         let mut plain = String::new();
         let mut inside = false;
-        for character in line.render(true).chars() {
+        for character in line.render(Form::Chat, true).chars() {
             match character {
                 '\x1b' => inside = true,
                 'm' if inside => inside = false,
@@ -182,7 +209,7 @@ mod tests {
                 _ => {}
             }
         }
-        assert_eq!(plain, line.render(false));
+        assert_eq!(plain, line.render(Form::Chat, false));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! `papo chat`: a person's client. On a terminal it edits lines, completes names and shows live messages above the line being
-//! typed; with anything else as standard input it runs the lines as a script and exits with a status.
+//! typed; with anything else as standard input, or with lines on its command line, it runs the lines as a script and exits with a status.
+//! `--menu` has the lines answer the exercise's numbered menu.
 //!
-//! A line becomes a [`command::Command`], the [`session::Session`] carries it out through [`crate::client`], and all that is shown goes
+//! A line becomes a [`command::Command`], the [`session::Session`] carries it out through its [`presence::Presence`], and all that is shown goes
 //! through the [`screen::Screen`]; `terminal` and `script` only differ in where lines come from and go to. Nothing here
 //! knows papo's servers beyond what any client of the exercise may know.
 
@@ -10,6 +11,8 @@ mod command;
 mod complete;
 mod history;
 mod line;
+mod menu;
+mod presence;
 mod screen;
 mod script;
 mod session;
@@ -38,6 +41,12 @@ pub struct ChatOptions {
     /// Your name in the chat; on a terminal you are asked for it otherwise
     #[arg(long, value_name = "NAME")]
     pub user: Option<String>,
+    /// The numbered menu of the exercise's clients, in Portuguese: 1 to 7, and 0 to leave
+    #[arg(long)]
+    pub menu: bool,
+    /// Lines to run in place of standard input, each as if typed: papo chat --user ana '/join geral' 'bom dia'
+    #[arg(value_name = "LINE")]
+    pub lines: Vec<String>,
     /// Plain text, without colours
     #[arg(long)]
     pub no_color: bool,
@@ -56,6 +65,8 @@ impl ChatOptions {
             proxy: first(&self.proxy, &environment.proxies_to_subscribe, &[]),
             server: self.server.or_else(|| if asks { None } else { environment.server.clone() }),
             user: self.user.or_else(|| environment.user.clone()),
+            menu: self.menu,
+            lines: self.lines,
             no_color: self.no_color,
             suggested_user: self.suggested_user.or_else(|| environment.shell_user.clone()),
         }
@@ -110,10 +121,21 @@ impl From<Outcome> for ExitCode {
 /// # Errors
 /// When the terminal cannot be used.
 pub async fn run(options: ChatOptions) -> anyhow::Result<ExitCode> {
-    let outcome = if std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
-        terminal::run(&options).await?
-    } else {
-        script::run(&options, script::lines_of_stdin(), Box::new(std::io::stdout())).await
-    };
+    let outcome =
+        if options.lines.is_empty() && std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
+            if options.menu { terminal::run_menu(&options).await? } else { terminal::run(&options).await? }
+        } else {
+            let lines = if options.lines.is_empty() {
+                script::lines_of_stdin()
+            } else {
+                script::lines_of(&options.lines)
+            };
+            let output = Box::new(std::io::stdout());
+            if options.menu {
+                script::run_menu(&options, lines, output).await
+            } else {
+                script::run(&options, lines, output).await
+            }
+        };
     Ok(outcome.into())
 }

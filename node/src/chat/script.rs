@@ -2,6 +2,7 @@
 
 use super::command::{Command, parse};
 use super::complete::Names;
+use super::menu::{self, Answers};
 use super::screen::Screen;
 use super::session::{Done, Session};
 use super::{ChatOptions, Outcome};
@@ -27,6 +28,42 @@ pub(super) fn lines_of_stdin() -> mpsc::Receiver<String> {
         }
     });
     lines
+}
+
+/// The lines of a command line.
+pub(super) fn lines_of(arguments: &[String]) -> mpsc::Receiver<String> {
+    let (sender, lines) = mpsc::channel(arguments.len().max(1));
+    for line in arguments {
+        // There is room for all of them.
+        let _ = sender.try_send(line.clone());
+    }
+    lines
+}
+
+/// A script that answers a menu's questions, line by line.
+struct Script {
+    lines: mpsc::Receiver<String>,
+    screen: Screen,
+}
+
+impl Answers for Script {
+    async fn answer(&mut self, question: &str) -> Option<String> {
+        self.screen.ask(question);
+        let answer = self.lines.recv().await;
+        self.screen.answered(answer.as_deref().unwrap_or_default());
+        answer
+    }
+}
+
+/// Runs the menu with a script's answers.
+pub(super) async fn run_menu(
+    options: &ChatOptions,
+    lines: mpsc::Receiver<String>,
+    output: Box<dyn Write + Send>,
+) -> Outcome {
+    let screen = Screen::plain(output).for_menu();
+    let mut script = Script { lines, screen: screen.clone() };
+    menu::run(options, screen, Names::default(), &mut script).await
 }
 
 /// Runs a script to its end.

@@ -3,8 +3,10 @@
 use super::command::{Command, parse};
 use super::complete::Names;
 use super::line;
+use super::menu::{self, Answers};
+use super::presence::EnterError;
 use super::screen::Screen;
-use super::session::{EnterError, Session};
+use super::session::Session;
 use super::{ChatOptions, Outcome};
 use anyhow::Context as _;
 use papo_protocol::UserName;
@@ -35,6 +37,19 @@ pub(super) async fn run(options: &ChatOptions) -> anyhow::Result<Outcome> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     tokio::select! {
         outcome = chat(options) => outcome,
+        _ = terminate.recv() => Ok(Outcome::Fine),
+    }
+}
+
+/// Runs the menu until the person leaves, or the process is told to stop.
+pub(super) async fn run_menu(options: &ChatOptions) -> anyhow::Result<Outcome> {
+    let _before = Before::remember()?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let names = Names::default();
+    let mut keyboard = Keyboard::open(names.clone())?;
+    let screen = Screen::terminal(keyboard.printer()?, false).for_menu();
+    tokio::select! {
+        outcome = leaving(menu::run(options, screen, names, &mut keyboard)) => Ok(outcome.unwrap_or(Outcome::Fine)),
         _ = terminate.recv() => Ok(Outcome::Fine),
     }
 }
@@ -198,6 +213,12 @@ impl Keyboard {
     async fn read(&mut self, prompt: (String, String), echo: Echo) -> Option<String> {
         self.wishes.send(Wish { prompt, echo }).ok()?;
         self.lines.recv().await.flatten()
+    }
+}
+
+impl Answers for Keyboard {
+    async fn answer(&mut self, question: &str) -> Option<String> {
+        self.read((question.to_owned(), question.to_owned()), Echo::Keep).await
     }
 }
 

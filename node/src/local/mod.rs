@@ -161,10 +161,10 @@ async fn serve(options: &LocalOptions, plan: &Plan, stop: &CancellationToken) ->
     let chat = chat::ChatOptions {
         broker: plan.brokers.iter().copied().map(Into::into).collect(),
         proxy: plan.proxies.iter().copied().map(Into::into).collect(),
-        server: None,
         user: options.user.clone(),
         no_color: std::env::var_os("NO_COLOR").is_some(),
         suggested_user: options.suggested_user.clone(),
+        ..chat::ChatOptions::default()
     };
     tokio::select! {
         outcome = chat::run(chat) => outcome,

@@ -135,8 +135,8 @@ pub enum Happening<'a> {
     BotReceived {
         /// The bot.
         user: &'a UserName,
-        /// The channel, or its name.
-        topic: &'a str,
+        /// `#` and the channel, or `@` and who wrote to the bot alone.
+        place: &'a str,
         /// The message.
         text: &'a str,
         /// Lamport.

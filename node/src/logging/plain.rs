@@ -32,8 +32,8 @@ pub fn log(happening: &Happening<'_>) {
         Happening::BotStarted { user, clock } => {
             tracing::info!(%user, clock = clock.get(), "bot started");
         }
-        Happening::BotReceived { user, topic, text, clock } => {
-            tracing::info!(%user, topic, text, clock = clock.get(), "message received");
+        Happening::BotReceived { user, place, text, clock } => {
+            tracing::info!(%user, place, text, clock = clock.get(), "message received");
         }
     }
 }

@@ -43,7 +43,7 @@ pub fn lines(happening: &Happening<'_>) -> Vec<String> {
         Happening::BotStarted { user, .. } => {
             vec![format!("[BOT] {user} iniciado e enviando mensagens automáticas...")]
         }
-        Happening::BotReceived { user, topic, text, .. } => vec![format!("[{user}] <- (#{topic}) {text}")],
+        Happening::BotReceived { user, place, text, .. } => vec![format!("[{user}] <- ({place}) {text}")],
     }
 }
 
@@ -54,12 +54,13 @@ fn noticed(own: &ServerName, notice: &Notice, first_coordinator: bool) -> Vec<St
         }
         Notice::ElectionBegun { .. } => vec!["🗳️ Iniciando eleição Bully...".to_owned()],
         Notice::NobodyAnswered => vec!["👑 Ninguém respondeu. Me tornando coordenador!".to_owned()],
-        Notice::Leads { .. } => vec![
-            coordinator_line(own, own, first_coordinator, "novo coordenador eleito"),
-            "📢 Anúncio de coordenador publicado no tópico 'servers'".to_owned(),
-        ],
+        Notice::Leads { .. } => {
+            let mut lines = coordinator_lines(own, own, first_coordinator, "novo coordenador eleito");
+            lines.push("📢 Anúncio de coordenador publicado no tópico 'servers'".to_owned());
+            lines
+        }
         Notice::Follows { coordinator, .. } => {
-            vec![coordinator_line(own, coordinator, first_coordinator, "recebeu aviso de novo coordenador")]
+            coordinator_lines(own, coordinator, first_coordinator, "recebeu aviso de novo coordenador")
         }
         Notice::RoundHeld(round) => round_held(own, round),
         Notice::ElectionTakenOver { .. }
@@ -71,8 +72,10 @@ fn noticed(own: &ServerName, notice: &Notice, first_coordinator: bool) -> Vec<St
     }
 }
 
-fn coordinator_line(own: &ServerName, coordinator: &ServerName, first: bool, later: &str) -> String {
-    format!("[{own}] {}: {coordinator}", if first { "coordenador inicial" } else { later })
+/// S1's line, and one with the word that S3:718 has people grep for.
+fn coordinator_lines(own: &ServerName, coordinator: &ServerName, first: bool, later: &str) -> Vec<String> {
+    let what = if first { "coordenador inicial" } else { later };
+    vec![format!("[{own}] {what}: {coordinator}"), format!("👑 Coordenador: {coordinator}")]
 }
 
 /// A round as its coordinator tells it. What it reads and corrects of itself is not said: nothing was received or sent for that.
@@ -193,15 +196,17 @@ mod tests {
                 "🗳️ Iniciando eleição Bully...",
                 "👑 Ninguém respondeu. Me tornando coordenador!",
                 "[server-2] novo coordenador eleito: server-2",
+                "👑 Coordenador: server-2",
                 "📢 Anúncio de coordenador publicado no tópico 'servers'",
             ]
         );
         let follows = Notice::Follows { coordinator: server(2), epoch };
         assert_eq!(
             of_notice(&server(1), &follows, false),
-            ["[server-1] recebeu aviso de novo coordenador: server-2"]
+            ["[server-1] recebeu aviso de novo coordenador: server-2", "👑 Coordenador: server-2"]
         );
-        assert_eq!(of_notice(&server(1), &follows, true), ["[server-1] coordenador inicial: server-2"]);
+        let first = ["[server-1] coordenador inicial: server-2", "👑 Coordenador: server-2"];
+        assert_eq!(of_notice(&server(1), &follows, true), first);
     }
 
     #[test]
@@ -271,7 +276,7 @@ mod tests {
         );
         let text = "auto-msg 3 de user4821";
         assert_eq!(
-            lines(&Happening::BotReceived { user: &user, topic: "general", text, clock }),
+            lines(&Happening::BotReceived { user: &user, place: "#general", text, clock }),
             ["[user4821] <- (#general) auto-msg 3 de user4821"]
         );
     }

@@ -1,62 +1,88 @@
-// A chat client on zeromq.js, by the contract in ../python/test_languages.py.
-// ZeroMQ, MessagePack and the exercise's formats, and nothing that knows papo.
+// The conversation of ../conversation.py on zeromq.js: ZeroMQ, MessagePack and the exercise's formats, and nothing that knows papo.
+import { createInterface } from "node:readline"
 import { Request, Subscriber } from "zeromq"
 import { encode, decode } from "@msgpack/msgpack"
 
 const READY = "ready"
-const [broker, proxy, name, ...sizes] = process.argv.slice(2)
-const [user, channel] = [`${name}-user`, `${name}-channel`]
+const [broker, proxy, ...sizes] = process.argv.slice(2)
+let number = 0
 
-const requests = new Request()
-requests.connect(broker)
-const publications = new Subscriber()
-publications.connect(proxy)
-publications.subscribe(user, channel)
+class Person {
+  requests = new Request()
+  publications = new Subscriber({ receiveTimeout: 200 })
+  clock = 0
+  inOrder = true
 
-async function ask(service, data = {}) {
-  await requests.send(encode({ service, data: { ...data, timestamp: Math.floor(Date.now() / 1000) } }))
-  return decode((await requests.receive())[0]).data
-}
+  constructor() {
+    this.requests.connect(broker)
+    this.publications.connect(proxy)
+  }
 
-// Writes to itself until that is heard: then its subscriptions are in force.
-async function untilSubscribed() {
-  publications.receiveTimeout = 200
-  for (;;) {
-    await ask("message", { src: user, dst: user, message: READY })
+  async ask(service, data = {}) {
+    this.clock += 1
+    await this.requests.send(encode({ service, data: { ...data, timestamp: Math.floor(Date.now() / 1000), clock: this.clock } }))
+    const reply = decode((await this.requests.receive())[0]).data
+    this.inOrder &&= reply.clock > this.clock || reply.status === "erro"
+    this.clock = Math.max(this.clock, reply.clock) + 1
+    return reply
+  }
+
+  // Writes to itself until that is heard: then its subscriptions are in force.
+  async subscribe(user, ...topics) {
+    this.publications.subscribe(...topics, user)
+    for (;;) {
+      await this.ask("message", { src: user, dst: user, message: `${READY} ${user}` })
+      for (let heard; (heard = await this.receive()); ) if (heard.message === `${READY} ${user}`) return
+    }
+  }
+
+  // What comes next, or nothing when that takes a while.
+  async receive() {
     try {
-      await publications.receive()
-      break
+      const [topic, body] = await this.publications.receive()
+      const { user, message, clock } = decode(body)
+      this.clock = Math.max(this.clock, clock) + 1
+      return { topic: topic.toString(), user, message }
     } catch (error) {
       if (error.code !== "EAGAIN") throw error
     }
   }
-  publications.receiveTimeout = -1
-}
 
-async function hear() {
-  for (;;) {
-    const [topic, body] = await publications.receive()
-    const { user, message } = decode(body)
-    if (message !== READY) return { topic: topic.toString(), user, message }
+  async hear() {
+    for (;;) {
+      const heard = await this.receive()
+      if (heard && !heard.message.startsWith(READY)) return heard
+    }
   }
 }
 
-console.log("login", (await ask("login", { user })).status)
-console.log("channel", (await ask("channel", { channel })).status)
-console.log("listed", (await ask("channels")).channels.includes(channel), (await ask("users")).users.includes(user))
-await untilSubscribed()
-
-for (const letters of sizes) {
-  const text = "x".repeat(Number(letters))
-  const reply = await ask("publish", { user, channel, message: text })
-  if (reply.status !== "OK") {
-    console.log("publish", reply.status, reply.code)
-    continue
+async function converse(alice, bob, name) {
+  const [her, him, channel] = [`${name}-alice`, `${name}-bob`, `${name}-geral`]
+  console.log("login", (await alice.ask("login", { user: her })).status, (await bob.ask("login", { user: him })).status)
+  console.log("channel", (await alice.ask("channel", { channel })).status)
+  const { channels } = await alice.ask("channels")
+  const { users } = await alice.ask("users")
+  console.log("listed", channels.includes(channel), users.includes(her) && users.includes(him))
+  await alice.subscribe(her)
+  await bob.subscribe(him, channel)
+  for (const letters of sizes) {
+    const text = `${++number} `.padEnd(Number(letters), "x")
+    const reply = await alice.ask("publish", { user: her, channel, message: text })
+    if (reply.status !== "OK") {
+      console.log("publish", reply.status, reply.code)
+      continue
+    }
+    const heard = await bob.hear()
+    console.log("publish OK", heard.topic, heard.user, heard.message.length, heard.message === text)
   }
-  const heard = await hear()
-  console.log("publish", reply.status, heard.topic, heard.user, heard.message.length, heard.message === text)
+  const { status } = await bob.ask("message", { src: him, dst: her, message: "note" })
+  const heard = await alice.hear()
+  console.log("message", status, heard.topic, heard.user, heard.message)
+  console.log("clocks", alice.inOrder && bob.inOrder)
+  alice.publications.unsubscribe(her)
+  bob.publications.unsubscribe(him, channel)
 }
-const { status } = await ask("message", { src: user, dst: user, message: "note" })
-const heard = await hear()
-console.log("message", status, heard.topic, heard.user, heard.message)
+
+const people = [new Person(), new Person()]
+for await (const line of createInterface({ input: process.stdin })) await converse(...people, line.trim())
 process.exit()

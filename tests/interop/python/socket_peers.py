@@ -15,7 +15,6 @@ Ours, and libzmq where it stands in for ours, also say `up ...` and `down ...` o
 
 import os
 import random
-import shlex
 import signal
 import socket
 import subprocess
@@ -24,13 +23,12 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 from conftest import PAPO, kill, wait_until
+from conversation import dependencies, java
 
 HERE = Path(__file__).parent
-ROOT = HERE.parents[2]
 # cargo puts examples beside the program.
 EXAMPLES = Path(PAPO).parent / "examples"
 
@@ -52,22 +50,10 @@ ASKERS = ("REQ", "DEALER")
 PUBLISHERS = ("PUB", "XPUB")
 
 
-@cache
-def dependencies() -> dict[str, str]:
-    """Where hack/deps has put things."""
-    done = subprocess.run([ROOT / "hack" / "deps", "path"], check=True, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-    return dict(shlex.split(line)[0].split("=", 1) for line in done.stdout.splitlines())
-
-
 def example(name: str) -> list[str]:
     program = EXAMPLES / name
     assert program.exists(), f"{program} is missing: cargo build --package papo-zmtp --examples"
     return [str(program)]
-
-
-def java(program: str) -> list[str]:
-    # Without the optimising compiler, which costs more than it brings in seconds.
-    return ["java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", dependencies()["PAPO_JAVA_CLASSPATH"], program]
 
 
 @dataclass(frozen=True)

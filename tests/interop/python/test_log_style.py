@@ -1,9 +1,11 @@
-"""`--log-style seeds`: what the texts of the exercise grep for is in the logs (rows E05, E09, F07, G07, H15, J02, K), and without it is not."""
+"""`--log-style seeds`: what the texts of the exercise grep for is in the logs (rows E05, E09, F07, G07, H15, J02, K, L09), and without it is not."""
 
+import json
 import os
 import re
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +16,7 @@ MANIFEST = """\
 apiVersion: papo.dev/v1alpha1
 kind: ChatCluster
 metadata: {name: seeds}
-spec: {replicas: 3, bots: {replicas: 1, channels: [general]}}
+spec: {replicas: 3, bots: {replicas: 1, channels: [general]}, ref: {heartbeatSeconds: 1}}
 """
 
 
@@ -40,7 +42,60 @@ def seeds(tmp_path_factory):
     cluster.stop()
 
 
-def test_k_f07_starts_are_told(seeds):
+def lines_of(log: Path) -> list[str]:
+    """The messages of a log; each of its lines is JSON."""
+    lines = (line for line in log.read_text().splitlines() if line.startswith("{"))
+    return [json.loads(line)["message"] for line in lines]
+
+
+@pytest.fixture
+def alone(tmp_path):
+    """Starts a role by itself, on the addresses of the texts unless it is told otherwise; its log, once it says this line."""
+    started = []
+
+    def start(line: str, role: str, *options) -> Path:
+        number = len(started)
+        log = tmp_path / f"{role}-{number}.log"
+        at = ["--http", f"127.0.0.1:{8090 + number}", "--log-style", "seeds", "--exit-on-stdin-close"]
+        with log.open("wb") as stderr:
+            started.append(subprocess.Popen([PAPO, role, *options, *at], stdin=subprocess.PIPE, stdout=stderr, stderr=stderr))
+        wait_until(f"{role} says `{line}`", lambda: line in lines_of(log))
+        return log
+
+    yield start
+    for process in reversed(started):
+        process.communicate(timeout=20)
+
+
+def test_k_the_broker_says_on_which_ports_its_router_and_dealer_are(alone):
+    alone("[broker] ROUTER on tcp://*:5555 | DEALER on tcp://*:5556", "broker")
+
+
+def test_k_the_proxy_says_on_which_ports_its_xsub_and_xpub_are(alone):
+    """S1's own container had no 5560 beside 5558; other texts do."""
+    alone("[proxy-go] XSUB on tcp://*:5557 | XPUB on tcp://*:5558", "proxy", "--listen", "*:5558")
+
+
+def test_k_f07_ref_says_on_which_port_it_is(alone, tmp_path):
+    alone("[ref] servidor de referência iniciado em tcp://*:6000", "ref", "--data", tmp_path / "ref-data")
+
+
+def test_k_a_server_says_its_rank_and_the_first_coordinator(alone, tmp_path):
+    """By the names that S1 gives its servers."""
+    settings = tmp_path / "settings.yaml"
+    settings.write_text("clusterId: a/b\nmembers: [server-001]\nspec: {replicas: 1}\n")
+    token = tmp_path / "token"
+    token.write_text("a secret that this cluster alone knows")
+    common = ["--settings", settings, "--token-file", token]
+    alone("[ref] servidor de referência iniciado em tcp://*:6000", "ref", *common, "--data", tmp_path / "ref-data")
+    server = ["--name", "server-001", "--data", tmp_path / "data", "--ref", "127.0.0.1:6000"]
+    log = alone("[server-001] rank obtido: 1", "server", *common, *server)
+    wait_until("it coordinates", lambda: "[server-001] coordenador inicial: server-001" in lines_of(log))
+    # It takes no time from ref, and so does not say that it did (S1:158).
+    assert "sincronizou clock com ref" not in log.read_text()
+
+
+def test_k_f07_starts_of_a_whole_cluster_are_told(seeds):
     address = r"tcp://127\.0\.0\.1"
     seeds.says("broker-1", rf"\[broker\] ROUTER on {address}:5555 \| DEALER on {address}:5556")
     seeds.says("proxy-1", rf"\[proxy-go\] XSUB on {address}:5557 \| XPUB on {address}:5558")
@@ -48,6 +103,16 @@ def test_k_f07_starts_are_told(seeds):
     for number in SERVERS:
         seeds.says(f"server-{number}", rf"\[server-{number}\] rank obtido: {number}")
         seeds.says(f"server-{number}", rf"\[server-{number}\] coordenador inicial: server-")
+
+
+def test_l09_every_server_beats_regularly(seeds):
+    """No text quotes a line for it; ref tells when it heard each last."""
+    asker = Client("tcp://127.0.0.1:6000")
+    beats = lambda: {name: server["last_beat"] for name, server in asker.ask("list")["servers"].items()}
+    before = wait_until("ref has heard all of them", lambda: found if len(found := beats()) == len(SERVERS) else None)
+    for _ in range(3):
+        wait_until("each has beaten again", lambda: all(last > before[name] for name, last in beats().items()))
+        before = beats()
 
 
 def test_h15_e05_l05_a_login_and_its_replication_are_told(seeds):
@@ -109,6 +174,13 @@ def test_g07_l04_an_election_and_h15_a_synchronisation_are_told(seeds):
     seeds.says(leader, r"✅ Sincronização recebida: \d+ logins, \d+ canais, \d+ msgs canal, \d+ msgs diretas")
     seeds.says(leader, "🔄 Merge de dados locais com dados sincronizados")
     seeds.says(leader, "✅ Sincronização completa concluída")
+
+
+def test_k_each_word_that_the_texts_grep_for_is_in_a_log(seeds):
+    """S3:640-669, 717-718. After the others, who have had everything happen."""
+    logs = "".join(seeds.log(f"server-{number}") for number in SERVERS)
+    for word in ("clock:", "Berkeley", "eleição", "Replicando", "replicado", "Coordenador"):
+        assert word in logs, word
 
 
 def test_a_flag_wins_over_the_settings_and_plain_is_papos_own(tmp_path):
