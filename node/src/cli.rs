@@ -152,9 +152,12 @@ pub struct BrokerArgs {
 pub struct ProxyArgs {
     #[command(flatten)]
     pub common: CommonArgs,
-    /// XPUB addresses for subscribers [default: *:5558,*:5560]
+    /// XPUB addresses for subscribers [default: *:5558,*:5560, those that the settings do not give to JSON]
     #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
     pub listen: Vec<ListenAddress>,
+    /// XPUB addresses for subscribers that read JSON [default: none, or as the settings say]
+    #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
+    pub json_listen: Vec<ListenAddress>,
     /// XSUB address for servers [default: *:5557]
     #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
     pub xsub_listen: Vec<ListenAddress>,

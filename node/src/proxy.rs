@@ -1,7 +1,8 @@
 //! The role `proxy`: XSUB for publishers, XPUB for subscribers, and between them the mind of `papo_exchange::routing`.
 //!
 //! A publication: publisher link -> [`Routing`] -> one encoded copy on the queue of every receiver. A subscriber that does not
-//! read loses its oldest messages (counted); the others never wait for it.
+//! read loses its oldest messages (counted); the others never wait for it. Subscribers that came to a JSON address share a second copy,
+//! which is written for them here.
 
 use crate::drain::{Activity, Drain, DrainSettings, Stage};
 use crate::draining;
@@ -11,10 +12,13 @@ use crate::metrics::{METRICS_INTERVAL, ProxyMetrics};
 use crate::readiness::Readiness;
 use crate::role::{self, Context, now};
 use bytes::Bytes;
+use papo_exchange::constants::PUBLICATION_READ_LIMITS;
 use papo_exchange::{Delivery, Routing, RoutingInput, RoutingSettings, SubscriberId};
+use papo_protocol::codec;
+use papo_protocol::publication::publication_in_json;
 use papo_protocol::time::Now;
 use papo_zmtp::{Encoded, Endpoint, EndpointHandle, Event, Limits, OnFull, PeerId, SocketType};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 
 /// What a proxy is told.
@@ -24,6 +28,8 @@ pub struct ProxyOptions {
     pub xsub_listen: Vec<SocketAddr>,
     /// XPUB, for subscribers.
     pub listen: Vec<SocketAddr>,
+    /// XPUB, for subscribers that read JSON only.
+    pub json_listen: Vec<SocketAddr>,
     /// HTTP.
     pub http: SocketAddr,
     /// Largest request of a client, which becomes the largest publication.
@@ -62,14 +68,15 @@ pub async fn run(context: Context, options: ProxyOptions) -> anyhow::Result<()> 
     let (mut publishers, publisher_handle) = Endpoint::new(publisher_settings);
     role::listen(&publisher_handle, &options.xsub_listen, "publishers (XSUB)").await?;
     role::listen(&subscriber_handle, &options.listen, "subscribers (XPUB)").await?;
+    role::listen(&subscriber_handle, &options.json_listen, "subscribers (XPUB), in JSON").await?;
     logging::tell(&Happening::ProxyListens {
         publishers: &options.xsub_listen,
-        subscribers: &options.listen,
+        subscribers: &[options.listen.as_slice(), &options.json_listen].concat(),
     });
 
     let mut routing = Routing::new(options.routing);
     let mut known = Publishers { context: &context, handle: publisher_handle.clone(), known: HashMap::new() };
-    let mut outgoing = Outgoing::new(&metrics, subscriber_handle.clone(), &limits);
+    let mut outgoing = Outgoing::new(&metrics, &subscriber_handle, &limits, options.json_listen);
     let mut readiness = Readiness::new(now().monotonic, options.servers);
     let mut drain = Drain::new(options.drain);
     let mut second = tokio::time::interval(METRICS_INTERVAL);
@@ -82,7 +89,7 @@ pub async fn run(context: Context, options: ProxyOptions) -> anyhow::Result<()> 
                 let mut event = Some(event);
                 while let Some(next) = event {
                     metrics.subscribers.observe(&next);
-                    on_subscriber(&mut routing, next);
+                    on_subscriber(&mut routing, &mut outgoing, next);
                     event = subscribers.next_taken();
                 }
             },
@@ -127,13 +134,17 @@ pub async fn run(context: Context, options: ProxyOptions) -> anyhow::Result<()> 
     Ok(())
 }
 
-fn on_subscriber(routing: &mut Routing, event: Event) {
+fn on_subscriber(routing: &mut Routing, outgoing: &mut Outgoing<'_>, event: Event) {
     let input = match event {
-        Event::Up { peer, .. } => RoutingInput::SubscriberUp(subscriber(peer)),
+        Event::Up { peer, info } => {
+            outgoing.welcome(peer, info.local);
+            RoutingInput::SubscriberUp(subscriber(peer))
+        }
         Event::Subscribe { peer, topic } => RoutingInput::Subscribe { subscriber: subscriber(peer), topic },
         Event::Cancel { peer, topic } => RoutingInput::Cancel { subscriber: subscriber(peer), topic },
         Event::Down { peer, cause } => {
             tracing::debug!(peer = peer.0, %cause, "subscriber gone");
+            outgoing.forget(peer);
             RoutingInput::SubscriberDown(subscriber(peer))
         }
         // XSUB peers may send upstream messages; nothing here takes them.
@@ -188,9 +199,68 @@ impl Publishers<'_> {
     }
 }
 
-/// Publications on their way to subscribers. Those that come together and have the same receivers are encoded and queued together:
-/// with many subscribers, queueing is what costs.
+/// Publications on their way to subscribers: as they came, and in JSON to those who came to an address for that.
 struct Outgoing<'a> {
+    json_listen: Vec<SocketAddr>,
+    json_subscribers: HashSet<PeerId>,
+    as_they_came: Together<'a>,
+    in_json: Together<'a>,
+}
+
+impl<'a> Outgoing<'a> {
+    fn new(
+        metrics: &'a ProxyMetrics,
+        subscribers: &EndpointHandle,
+        limits: &Limits,
+        json_listen: Vec<SocketAddr>,
+    ) -> Self {
+        let together = || Together::new(metrics, subscribers.clone(), limits);
+        Self { json_listen, json_subscribers: HashSet::new(), as_they_came: together(), in_json: together() }
+    }
+
+    /// A subscriber came, to this address of ours.
+    fn welcome(&mut self, peer: PeerId, local: Option<SocketAddr>) {
+        let is_at = |listen: &SocketAddr, local: SocketAddr| {
+            listen.port() == local.port() && (listen.ip().is_unspecified() || listen.ip() == local.ip())
+        };
+        if local.is_some_and(|local| self.json_listen.iter().any(|listen| is_at(listen, local))) {
+            self.json_subscribers.insert(peer);
+        }
+    }
+
+    fn forget(&mut self, peer: PeerId) {
+        self.json_subscribers.remove(&peer);
+    }
+
+    fn add(&mut self, delivery: Delivery<'_>) {
+        let [topic, body] = delivery.frames;
+        for receiver in delivery.receivers {
+            let peer = PeerId(receiver.0);
+            let in_json = !self.json_subscribers.is_empty() && self.json_subscribers.contains(&peer);
+            let together = if in_json { &mut self.in_json } else { &mut self.as_they_came };
+            together.next_receivers.push(peer);
+        }
+        if !self.in_json.next_receivers.is_empty() {
+            // The link that it came by has bounded its length already.
+            let limits = codec::Limits { bytes: body.len(), ..PUBLICATION_READ_LIMITS };
+            self.in_json.add([topic.clone(), publication_in_json(&body, &limits)]);
+        }
+        if !self.as_they_came.next_receivers.is_empty() {
+            self.as_they_came.add([topic, body]);
+        }
+    }
+
+    /// Sends all that was added.
+    fn flush(&mut self) {
+        self.in_json.post();
+        self.as_they_came.post();
+        self.as_they_came.subscribers.flush();
+    }
+}
+
+/// Publications that come together and have the same receivers are encoded and queued together: with many subscribers, queueing is
+/// what costs.
+struct Together<'a> {
     metrics: &'a ProxyMetrics,
     subscribers: EndpointHandle,
     messages_max: usize,
@@ -198,11 +268,11 @@ struct Outgoing<'a> {
     messages: Vec<[Bytes; 2]>,
     bytes: usize,
     receivers: Vec<PeerId>,
-    /// Of the publication that is being added; kept for its room.
+    /// Of the publication that is added next; kept for its room.
     next_receivers: Vec<PeerId>,
 }
 
-impl<'a> Outgoing<'a> {
+impl<'a> Together<'a> {
     /// What is queued together is also dropped together: no more than a sixteenth of a queue.
     fn new(metrics: &'a ProxyMetrics, subscribers: EndpointHandle, limits: &Limits) -> Self {
         Self {
@@ -217,10 +287,9 @@ impl<'a> Outgoing<'a> {
         }
     }
 
-    fn add(&mut self, delivery: Delivery<'_>) {
-        self.next_receivers.clear();
-        self.next_receivers.extend(delivery.receivers.map(|receiver| PeerId(receiver.0)));
-        let bytes: usize = delivery.frames.iter().map(Bytes::len).sum();
+    /// For the receivers that were noted before.
+    fn add(&mut self, frames: [Bytes; 2]) {
+        let bytes: usize = frames.iter().map(Bytes::len).sum();
         if self.messages.len() >= self.messages_max
             || self.bytes + bytes > self.bytes_max
             || self.receivers != self.next_receivers
@@ -228,8 +297,9 @@ impl<'a> Outgoing<'a> {
             self.post();
             std::mem::swap(&mut self.receivers, &mut self.next_receivers);
         }
+        self.next_receivers.clear();
         self.bytes += bytes;
-        self.messages.push(delivery.frames);
+        self.messages.push(frames);
     }
 
     fn post(&mut self) {
@@ -241,12 +311,6 @@ impl<'a> Outgoing<'a> {
         self.bytes = 0;
         let posted = self.subscribers.post(self.receivers.iter().copied(), &encoded);
         self.metrics.posted(&posted, encoded.messages());
-    }
-
-    /// Sends all that was added.
-    fn flush(&mut self) {
-        self.post();
-        self.subscribers.flush();
     }
 }
 

@@ -17,7 +17,8 @@ use papo_protocol::codec::Limits;
 use papo_protocol::reply::Compat;
 use papo_replica::{ClockSync, ElectionSettings, ReplicaSettings};
 use papo_settings::{
-    Durability, ElectionOrder, Environment, ListenAddress, LoginPolicy, NodeSettings, PublishOk, ports,
+    Durability, ElectionOrder, Environment, JsonPublications, ListenAddress, LoginPolicy, NodeSettings,
+    PublishOk, ports,
 };
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -200,6 +201,21 @@ pub fn broker(args: &BrokerArgs, environment: &Environment) -> anyhow::Result<()
     run(&args.common, environment, &settings, |context| broker::run(context, options))
 }
 
+/// Where a proxy gives publications in MessagePack, and where in JSON: as it is told, or where the settings divide its usual ports.
+fn subscriber_sockets(
+    args: &ProxyArgs,
+    environment: &Environment,
+    settings: JsonPublications,
+) -> (Vec<SocketAddr>, Vec<SocketAddr>) {
+    let (plain, json) = (first(&args.listen, &environment.listen, &[]), args.json_listen.clone());
+    if !plain.is_empty() || !json.is_empty() {
+        return (sockets(&plain, &[], &[]), sockets(&json, &[], &[]));
+    }
+    let usual = [ports::PROXY_SUBSCRIBERS, ports::PROXY_SUBSCRIBERS_ALIAS];
+    let (json, plain): (Vec<u16>, Vec<u16>) = usual.iter().partition(|port| settings.speaks_json(**port));
+    (sockets(&[], &[], &plain), sockets(&[], &[], &json))
+}
+
 /// `papo proxy`.
 ///
 /// # Errors
@@ -207,13 +223,11 @@ pub fn broker(args: &BrokerArgs, environment: &Environment) -> anyhow::Result<()
 pub fn proxy(args: &ProxyArgs, environment: &Environment) -> anyhow::Result<()> {
     let settings = cli::settings(&args.common, environment)?;
     let limits = &settings.spec.limits;
+    let (listen, json_listen) = subscriber_sockets(args, environment, settings.spec.compat.json_publications);
     let options = ProxyOptions {
         xsub_listen: sockets(&args.xsub_listen, &environment.xsub_listen, &[ports::PROXY_PUBLISHERS]),
-        listen: sockets(
-            &args.listen,
-            &environment.listen,
-            &[ports::PROXY_SUBSCRIBERS, ports::PROXY_SUBSCRIBERS_ALIAS],
-        ),
+        listen,
+        json_listen,
         http: http(&args.common, environment),
         request_bytes: usize::try_from(limits.request_bytes).unwrap_or(usize::MAX),
         routing: RoutingSettings {

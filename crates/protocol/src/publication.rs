@@ -1,6 +1,6 @@
 //! A publication: `[topic, body]` for clients, and a third frame between papo's servers and papo's proxies.
 
-use crate::codec::{DecodeError, Encoding, Limits, decode};
+use crate::codec::{DecodeError, Encoding, Limits, decode, encode};
 use crate::identity::Identity;
 use crate::lamport::Lamport;
 use crate::names::ServerName;
@@ -97,6 +97,16 @@ pub fn write_coordinator(
     let timestamp = TimestampStyle::Seconds.render(at);
     OutEnvelope { service: "election", fields: &fields, timestamp: &timestamp, clock }
         .write(Encoding::MessagePack)
+}
+
+/// A publication's body for a subscriber that reads JSON only: the same fields, byte strings as base64url text. What is JSON already, no
+/// map, or over a limit stays as it came.
+#[must_use]
+pub fn publication_in_json(body: &Bytes, limits: &Limits) -> Bytes {
+    match decode(body, limits) {
+        Ok((Encoding::MessagePack, map @ Value::Map(_))) => encode(&map, Encoding::Json).into(),
+        Ok(_) | Err(_) => body.clone(),
+    }
 }
 
 /// Whether a foreign body (two frames, no kind) may go to subscribers of `""`: only when it names no `dst`, `to`, `src` or

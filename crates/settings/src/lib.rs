@@ -32,7 +32,7 @@ pub use node_settings::NodeSettings;
 pub use scheduling::{SchedulingSpec, TopologySpread};
 pub use spec::{
     BotsSpec, BrokerSpec, ChatClusterSpec, ClockSyncSpec, CompatSpec, Durability, ElectionOrder,
-    ElectionSpec, ImageSpec, LogFormat, LogLevel, LogStyle, LoggingSpec, LoginPolicy, PauseSpec, ProxySpec,
-    PublishOk, PullPolicy, RefSpec, StorageSpec,
+    ElectionSpec, ImageSpec, JsonPublications, LogFormat, LogLevel, LogStyle, LoggingSpec, LoginPolicy,
+    PauseSpec, ProxySpec, PublishOk, PullPolicy, RefSpec, StorageSpec,
 };
 pub use validate::{Problem, validate};

@@ -9,6 +9,7 @@ use crate::{
         ExposeSpec, MonitoringSpec, NetworkPolicySpec, PodMetadataSpec, ResourcesSpec, RetentionSpec,
     },
     limits::LimitsSpec,
+    ports,
     scheduling::SchedulingSpec,
 };
 use schemars::JsonSchema;
@@ -387,6 +388,40 @@ pub struct CompatSpec {
     pub publish_ok: PublishOk,
     /// Ref's `list` answers a map of name to rank under `list`, not an array.
     pub list_as_map: bool,
+    /// At which of a proxy's ports subscribers get publications as JSON text.
+    // Left out where it is the default, so that an older node reads the settings and an older operator's pods stay.
+    #[serde(skip_serializing_if = "JsonPublications::is_default")]
+    pub json_publications: JsonPublications,
+}
+
+/// At which of a proxy's ports subscribers get publications as JSON text, as clients of the exercise's first two parts read them
+/// (row B01).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum JsonPublications {
+    /// At none: MessagePack everywhere.
+    #[default]
+    None,
+    /// At port 5560; 5558 has MessagePack.
+    Alias,
+    /// At all.
+    All,
+}
+
+impl JsonPublications {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether a proxy's subscribers get JSON at this port.
+    #[must_use]
+    pub fn speaks_json(self, port: u16) -> bool {
+        match self {
+            Self::None => false,
+            Self::Alias => port == ports::PROXY_SUBSCRIBERS_ALIAS,
+            Self::All => true,
+        }
+    }
 }
 
 /// The `status` of a `publish` or `message` that succeeded.

@@ -47,6 +47,7 @@ pub(crate) async fn run(
             return;
         }
     };
+    let local = stream.local_addr().ok();
     let (mut read_half, write_half) = stream.into_split();
     let Some((id, peer)) = shared.enter(ready.minor, write_half, link, end) else { return };
     tracing::debug!(%address, peer = id.0, socket = ready.socket.name(), "link up");
@@ -54,6 +55,7 @@ pub(crate) async fn run(
         socket: ready.socket,
         minor_version: ready.minor,
         address,
+        local,
         link,
         properties: ready.properties,
     };

@@ -23,6 +23,8 @@ pub struct PeerInfo {
     pub minor_version: u8,
     /// Where the peer is.
     pub address: SocketAddr,
+    /// Our end of the connection: tells by which of several listening addresses the peer came. `None` when it is gone already.
+    pub local: Option<SocketAddr>,
     /// `Some` when this endpoint connected.
     pub link: Option<LinkId>,
     /// READY properties other than Socket-Type, names in lower case.

@@ -133,13 +133,21 @@ pub fn plan(cluster: &ChatCluster, folder: &Folder, per_address: bool) -> Plan {
     let mut proxies = Vec::new();
     for (number, name) in exchange_names("proxy", spec.proxy.replicas) {
         let proxy = layout.proxy(number);
-        roles.push(
-            role(&name, Role::Proxy, folder)
-                .listens("--xsub-listen", Purpose::Publishers, &[proxy.publishers])
-                .listens("--listen", Purpose::Subscriptions, &proxy.subscriptions)
-                .serves_http(layout.http(proxy.publishers.ip()))
-                .done(),
+        let (json, plain): (Vec<SocketAddr>, Vec<SocketAddr>) = proxy
+            .subscriptions
+            .iter()
+            .partition(|address| spec.compat.json_publications.speaks_json(address.port()));
+        let mut builder = role(&name, Role::Proxy, folder).listens(
+            "--xsub-listen",
+            Purpose::Publishers,
+            &[proxy.publishers],
         );
+        for (flag, addresses) in [("--listen", plain), ("--json-listen", json)] {
+            if !addresses.is_empty() {
+                builder = builder.listens(flag, Purpose::Subscriptions, &addresses);
+            }
+        }
+        roles.push(builder.serves_http(layout.http(proxy.publishers.ip())).done());
         proxies.push(proxy);
     }
     let references = layout.references();
@@ -248,6 +256,7 @@ impl Builder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use papo_settings::JsonPublications;
     use std::collections::HashSet;
 
     /// With one broker and one proxy.
@@ -294,6 +303,19 @@ mod tests {
                 "bot --settings d/settings.yaml --broker 127.0.0.1:5555 --proxy 127.0.0.1:5558 --exit-on-stdin-close",
             ]
         );
+    }
+
+    #[test]
+    fn b01_the_settings_say_at_which_ports_publications_are_json() {
+        for (setting, expected) in [
+            (JsonPublications::Alias, "--listen 127.0.0.1:5558 --json-listen 127.0.0.1:5560 --http"),
+            (JsonPublications::All, "5557 --json-listen 127.0.0.1:5558,127.0.0.1:5560 --http"),
+        ] {
+            let mut cluster = cluster(1, 0);
+            cluster.spec.compat.json_publications = setting;
+            let proxy = &command_lines(&plan(&cluster, &Folder("d".into()), false))[1];
+            assert!(proxy.contains(expected), "{proxy}");
+        }
     }
 
     #[test]

@@ -9,7 +9,9 @@ use crate::{
     validate::ValidatedCluster,
 };
 use k8s_openapi::api::core::v1::ConfigMap;
-use papo_settings::{BotsSpec, BrokerSpec, ChatClusterSpec, ImageSpec, ProxySpec, StorageSpec};
+use papo_settings::{
+    BotsSpec, BrokerSpec, ChatClusterSpec, CompatSpec, ImageSpec, JsonPublications, ProxySpec, StorageSpec,
+};
 use serde_json::json;
 
 /// The ConfigMap's key, and so the file's name in the pods.
@@ -64,12 +66,16 @@ pub(super) fn start_settings_hash(
         waiting_requests,
     } = broker;
     let BotsSpec { replicas: _, channels, messages, message_milliseconds, pause_seconds } = bots;
+    let CompatSpec { publish_ok, list_as_map, json_publications } = compat;
+    let compat = json!({"publishOk": publish_ok, "listAsMap": list_as_map});
     let of_the_role = match component {
         Component::Server => json!([durability, login_policy, election, clock_sync, reference, compat]),
         Component::Broker => {
             json!([server_deadline_seconds, deadline_seconds, foreign_worker_requests, waiting_requests])
         }
-        Component::Proxy => json!([]),
+        // Nothing for the default, as before there was a choice.
+        Component::Proxy if *json_publications == JsonPublications::default() => json!([]),
+        Component::Proxy => json!([json_publications]),
         Component::Ref => json!([reference, compat]),
         Component::Bot => json!([channels, messages, message_milliseconds, pause_seconds]),
     };

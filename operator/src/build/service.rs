@@ -12,7 +12,7 @@ use k8s_openapi::{
     api::core::v1::{Service, ServicePort, ServiceSpec},
     apimachinery::pkg::util::intstr::IntOrString,
 };
-use papo_settings::{ExposeSpec, ServiceKind, node_settings::server_name, ports};
+use papo_settings::{ExposeSpec, JsonPublications, ServiceKind, node_settings::server_name, ports};
 use std::collections::BTreeMap;
 
 /// A port of a Service: its own number, and the pods' port behind it.
@@ -103,13 +103,20 @@ fn broker(cluster: &ValidatedCluster) -> Front {
 
 fn proxy(cluster: &ValidatedCluster) -> Front {
     let subscribers = |name, number| Served { name, number, target: Port::PROXY_SUBSCRIBERS };
+    // The pods' two ports are alike, unless one of them speaks JSON.
+    let alias = match cluster.spec.compat.json_publications {
+        JsonPublications::Alias => Port::PROXY_SUBSCRIBERS_ALIAS.into(),
+        JsonPublications::None | JsonPublications::All => {
+            subscribers("subs-alias", ports::PROXY_SUBSCRIBERS_ALIAS)
+        }
+    };
     Front {
         component: Component::Proxy,
         selector: names::selector(&cluster.name, Component::Proxy),
         ports: vec![
             Port::PROXY_PUBLISHERS.into(),
             Port::PROXY_SUBSCRIBERS.into(),
-            subscribers("subs-alias", ports::PROXY_SUBSCRIBERS_ALIAS),
+            alias,
             subscribers("subs-bots", ports::PROXY_SUBSCRIBERS_BOT_ALIAS),
         ],
     }

@@ -5,11 +5,8 @@ died, the memory of none grew by more than MEMORY_BYTES at its highest, and the 
 """
 
 import hashlib
-import itertools
-import os
 import resource
 import struct
-import threading
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,8 +15,9 @@ from typing import NamedTuple
 import msgpack
 import pytest
 
-from clients import Client, Listener, rep_of
+from clients import Client, Listener
 from conftest import alive, wait_until
+from honest import Honest, memory, sockets
 from raw import COMMAND, MORE, Raw, command, frame, greeting, header, message, properties, ready
 
 # Resident memory that one abuse may cost a process at its highest: two queues of one peer (`limits.queueBytes`, 16 MiB), and as much
@@ -54,48 +52,6 @@ ANSWERING = {5555: b"DEALER", 5601: b"DEALER", 5559: b"DEALER"}
 # --- What honest peers notice: nothing --------------------------------------------------------------------------------------
 
 
-class Honest(threading.Thread):
-    """Goes round and round: posts through the broker, hears the post, asks a server and the reference service directly."""
-
-    def __init__(self):
-        super().__init__(daemon=True)
-        self.listener = Listener("honest")
-        self.rounds = 0
-        self.failure: str | None = None
-        self.over = threading.Event()
-        first = Client()
-        first.must("login", user="honest-user")
-        first.must("channel", channel="honest")
-        first.close()
-
-    def run(self) -> None:
-        broker, server, reference = Client(), Client(rep_of(1)), Client("tcp://127.0.0.1:5559")
-        try:
-            for number in itertools.count():
-                if self.over.is_set():
-                    return
-                # Sometimes as one who comes only now.
-                if number % 5 == 4:
-                    broker.close()
-                    broker = Client()
-                broker.must("publish", user="honest-user", channel="honest", message=f"round {number}")
-                while (heard := self.listener.next())[0] == self.listener.me:
-                    pass
-                assert heard[1]["message"] == f"round {number}", heard
-                assert "honest-user" in server.ask("users")["users"]
-                assert "list" in reference.ask("list")
-                self.rounds += 1
-                time.sleep(0.005)
-        except Exception as error:
-            self.failure = f"round {self.rounds}: {error!r}"
-
-    def go_round(self) -> None:
-        """A whole round, begun from now on."""
-        before = self.rounds
-        wait_until("an honest client is served", lambda: self.failure or self.rounds >= before + 2, 60)
-        assert self.failure is None
-
-
 @pytest.fixture(scope="module", autouse=True)
 def files():
     """Room for thousands of connections, here and in the processes started from here."""
@@ -116,22 +72,6 @@ def honest(files, cluster):
     honest.join()
     assert honest.failure is None
     cluster.equal_exports()
-
-
-def sockets(pid: int) -> set[str]:
-    def target(link: Path) -> str:
-        try:
-            return os.readlink(link)
-        except FileNotFoundError:
-            # Closed since it was listed.
-            return ""
-
-    return {name for link in Path(f"/proc/{pid}/fd").iterdir() if (name := target(link)).startswith("socket:")}
-
-
-def memory(pid: int, field: str) -> int:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return 1024 * int(next(line.split()[1] for line in lines if line.startswith(f"{field}:")))
 
 
 @pytest.fixture(scope="module")

@@ -135,3 +135,15 @@ fn d02_a_foreign_body_that_names_a_person_is_not_public() {
     let limits = Limits { bytes: 4, ..Limits::REQUEST };
     assert!(!foreign_body_is_public(b"\x81\xa3dst\xa3bob", &limits), "too large to be known as public");
 }
+
+#[test]
+fn b01_in_json_a_publication_has_the_same_fields_and_what_is_no_map_stays_as_it_came() {
+    let written = |encoding| write_publication(&entry(geral(), None), clock(), &server(), encoding);
+    let in_json = publication_in_json(&written(Encoding::MessagePack), &Limits::REPLY);
+    assert_eq!(in_json, written(Encoding::Json));
+    assert_eq!(publication_in_json(&in_json, &Limits::REPLY), in_json, "JSON already");
+    for foreign in [&b"oi"[..], b"\x07", b"\x93\x01\x02\x03", b"\x81\xa1a", b""] {
+        let foreign = Bytes::copy_from_slice(foreign);
+        assert_eq!(publication_in_json(&foreign, &Limits::REPLY), foreign);
+    }
+}
