@@ -53,6 +53,10 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Proxy(args) => roles::proxy(&args, &environment)?,
         Command::Ref(args) => roles::reference(&args, &environment)?,
         Command::Local(options) => return on_runtime(local::run(options.or_environment(&environment))),
+        Command::Chat(options) if environment.auto_client => {
+            let options = bot::BotOptions::from(options.or_environment(&environment));
+            return on_runtime(bot::run(options.or_environment(&environment)));
+        }
         Command::Chat(options) => return on_runtime(chat::run(options.or_environment(&environment))),
         Command::Bot(options) => return on_runtime(bot::run(options.or_environment(&environment))),
         Command::Status(options) => return on_runtime(status::run(options)),

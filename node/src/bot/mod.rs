@@ -8,6 +8,7 @@ mod rounds;
 #[cfg(test)]
 mod tests;
 
+use crate::chat::ChatOptions;
 use crate::cli::{LogStyleArg, first};
 use crate::client::{Client, LiveStream, Seen, SharedClock};
 use anyhow::Context as _;
@@ -49,6 +50,18 @@ pub struct BotOptions {
     /// Stop when standard input closes, as a child of another process
     #[arg(long)]
     pub exit_on_stdin_close: bool,
+}
+
+impl From<ChatOptions> for BotOptions {
+    /// A person's client that writes by itself, as `AUTO_CLIENT` says (row A16).
+    fn from(options: ChatOptions) -> Self {
+        Self {
+            user: options.user.or(options.suggested_user),
+            broker: options.server.map_or(options.broker, |server| vec![server]),
+            proxy: options.proxy,
+            ..Self::default()
+        }
+    }
 }
 
 impl BotOptions {
