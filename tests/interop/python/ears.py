@@ -24,12 +24,12 @@ class Ear:
         self.listener.settimeout(START_SECONDS)
         self.address = "127.0.0.1:%d" % self.listener.getsockname()[1]
 
-    def meet(self, ours: bytes) -> str:
+    def meet(self, ours: bytes, minor: int = 1) -> str:
         """Shakes hands as such a socket; the socket that it was with."""
         accepted, _ = self.listener.accept()
         accepted.settimeout(PATIENCE_SECONDS)
         self.peer = Raw.over(accepted)
-        self.peer.say(greeting() + ready(ours))
+        self.peer.say(greeting(minor=minor) + ready(ours))
         self.peer.take(64)
         return kind_in(self.peer.take_frame()[1])
 

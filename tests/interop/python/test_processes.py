@@ -1,12 +1,17 @@
-"""The roles as processes that a test starts by hand, or as a manifest names them (rows A01, A05, A06, A12, A15, A16)."""
+"""The roles as processes that a test starts by hand, or as a manifest names them (rows A01, A05, A06, A12, A15, A16, C08)."""
 
 import json
+import socket
+import struct
 import subprocess
 from pathlib import Path
+
+import msgpack
 
 from clients import Client
 from conftest import PAPO, SERVERS, START_SECONDS, descendants, listening_inodes, wait_until
 from ears import ear, started  # noqa: F401
+from raw import Raw, message
 
 REF = "tcp://127.0.0.1:6000"
 # Of one server by itself.
@@ -86,3 +91,47 @@ def test_a06_three_servers_answer_on_5555_5556_and_5557_with_ranks_and_volumes_o
     wait_until("all have their ranks", lambda: ranks() == {"server-1": 1, "server-2": 2, "server-3": 3})
     for number in SERVERS:
         wait_until(f"the volume of server-{number} holds all", lambda: logins_in(tmp_path / f"server-{number}-data") == everybody)
+
+
+# --- The order of a write ------------------------------------------------------------------------------------------------------
+
+# Of socket(7): the kernel's own time of what came.
+SO_TIMESTAMPNS = 35
+
+
+def stamped(peer: Raw) -> int:
+    """When the next bytes came, in nanoseconds, whenever this process came to read them."""
+    data, ancillary, _, _ = peer.socket.recvmsg(1 << 16, 1024)
+    assert data, "closed"
+    peer.heard += data
+    [(_, _, stamp)] = [part for part in ancillary if part[1] == SO_TIMESTAMPNS]
+    seconds, nanoseconds = struct.unpack("qq", stamp[:16])
+    return seconds * 10**9 + nanoseconds
+
+
+def test_c08_a_post_is_published_before_it_is_answered(ear, started, tmp_path):
+    proxy = ear()
+    started("server", "--name", "server-1", "--data", tmp_path / "data", "--proxy", proxy.address, *ADDRESSES)
+    # A peer of ZMTP 3.0 is sent no PING, which would want its answer.
+    assert proxy.meet(b"XSUB", minor=0) == "PUB"
+    proxy.peer.say(message(b"\x01"))
+    wait_until("the server listens", lambda: listening_inodes(5601))
+    client = Raw.greeted(5601, b"REQ")
+    pack = lambda service, **data: message(b"", msgpack.packb({"service": service, "data": data}))
+
+    def ask(*request) -> dict:
+        client.say(request[0])
+        return msgpack.unpackb(client.take_message()[1])["data"]
+
+    assert ask(pack("login", user="ana"))["status"] == "sucesso"
+    assert ask(pack("channel", channel="sala"))["status"] == "sucesso"
+    for peer in (client, proxy.peer):
+        peer.socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+    for number in range(20):
+        client.say(pack("publish", user="ana", channel="sala", message=str(number)))
+        answered, published = stamped(client), stamped(proxy.peer)
+        assert msgpack.unpackb(client.take_message()[1])["data"]["status"] == "OK"
+        topic, body, *_ = proxy.peer.take_message()
+        assert (topic, msgpack.unpackb(body)["message"]) == (b"sala", str(number))
+        assert published < answered
+    client.close()
