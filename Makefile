@@ -4,7 +4,7 @@
 export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/papo/target
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint fuzz bench bench-zmq bench-publish bench-history simulate clean images cluster cluster-down install
+.PHONY: help run build test conformance lint fuzz bench bench-zmq bench-publish bench-history simulate clean images cluster cluster-down install
 
 help: ## This list.
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -20,6 +20,11 @@ build: ## The optimised program.
 
 test: ## Everything: lint, Rust tests, and foreign clients against a real cluster.
 	@hack/test
+
+conformance: ## Every row of the exercise, with the outcome of the tests that name it: see tests/conformance/rows.md.
+	@hack/deps
+	@cargo build --workspace --bins --examples
+	@PAPO_BIN="$(CARGO_TARGET_DIR)/debug/papo" tests/conformance/run
 
 lint: ## Formatting and clippy, without mercy.
 	@cargo fmt --all --check

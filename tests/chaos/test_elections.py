@@ -3,7 +3,7 @@
 import pytest
 
 RUNS = {
-    "g06_l04_server_3_is_killed_server_2_leads_and_server_1_agrees": "killed",
+    "g03_g06_l04_server_3_is_killed_server_2_leads_and_server_1_agrees": "killed",
     "g06_of_five_servers_the_next_in_rank_leads": "killed-of-five",
     "g01_l08_the_lowest_leads_where_that_is_the_order": "killed-lowest",
     "a_coordinator_that_stops_hands_over": "stopped",

@@ -11,7 +11,7 @@ TALK = Path(__file__).parent / "talk.py"
 RIGHT_SECONDS = 10
 
 
-def test_edits_of_replicas_brokers_and_settings_reach_the_pods(chat):
+def test_a15_edits_of_replicas_brokers_and_settings_reach_the_pods(chat):
     chat.apply(replicas=1)
     chat.wait_ready()
     talk = lambda mark, *more: chat.kube.run(sys.executable, TALK, chat.service("papo-broker"), chat.service("papo-proxy"), mark, *more).stdout

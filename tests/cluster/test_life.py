@@ -52,7 +52,7 @@ def test_a_minimal_cluster_chats_survives_and_leaves_only_its_volumes(chat):
     assert "oi um" in talk(chat, "um", "--read")
 
 
-def test_a06_each_server_and_every_name_of_the_seeds_is_a_service(chat):
+def test_a01_a06_a07_a08_each_server_and_every_name_of_the_seeds_is_a_service(chat):
     chat.apply()
     chat.wait_ready()
     ports = lambda name: {port["port"] for port in chat.get("service", name)["spec"]["ports"]}

@@ -50,7 +50,7 @@ pub struct Environment {
     pub user: Option<String>,
     /// `USERNAME`, which login shells set, too: only a client takes it, and only as a default.
     pub shell_user: Option<String>,
-    /// The client writes by itself, as a bot: `AUTO_CLIENT`.
+    /// `papo chat` writes by itself, as a bot does: `AUTO_CLIENT`.
     pub auto_client: bool,
 }
 

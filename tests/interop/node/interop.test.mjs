@@ -53,7 +53,7 @@ after(async () => {
   await rm(data, { recursive: true, force: true })
 }, { timeout: 60_000 })
 
-test("l01 l02: a client of a dozen lines does login, channel, lists, publish and direct message", { timeout: 60_000 }, async () => {
+test("a13 a14 l01 l02: a client of a dozen lines does login, channel, lists, publish and direct message", { timeout: 60_000 }, async () => {
   const { stdout } = await promisify(execFile)(process.execPath, [join(here, "dozen_lines.mjs")], { timeout: 50_000 })
   assert.deepEqual(stdout.trim().split("\n"), [
     "sucesso sucesso",

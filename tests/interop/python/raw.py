@@ -54,6 +54,13 @@ class Raw:
         self.say(said)
 
     @classmethod
+    def over(cls, connection: socket.socket) -> "Raw":
+        """A connection that was accepted."""
+        peer = cls.__new__(cls)
+        peer.socket, peer.heard = connection, b""
+        return peer
+
+    @classmethod
     def greeted(cls, port: int, kind: bytes, *more: tuple[bytes, bytes], minor: int = 1, receive_buffer: int | None = None) -> "Raw":
         """After the handshake."""
         peer = cls(port, greeting(minor=minor) + ready(kind, *more), receive_buffer)

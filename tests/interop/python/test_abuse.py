@@ -342,7 +342,7 @@ def content_identity(*parts) -> bytes:
 
 
 @pytest.mark.parametrize("topic", [b"servers", b"replica", b"replication", b"replicate", b""])
-def test_a_foreign_publication_on_a_reserved_topic_reaches_nobody(topic):
+def test_d04_a_foreign_publication_on_a_reserved_topic_reaches_nobody(topic):
     listener = Listener("", "servers", "replica", "replication", "replicate")
     with Raw.greeted(5557, b"PUB") as peer:
         for third in ((), (b"\x01\x01" + bytes(16),)):

@@ -32,7 +32,7 @@ def subscriber(address: str, topic: bytes) -> zmq.Socket:
     return socket
 
 
-def test_d03_g04_g06_a_new_coordinator_is_announced_once_by_each_proxy_to_who_names_the_topic(own_cluster):
+def test_d03_e10_g02_g03_g04_g06_a_new_coordinator_is_announced_once_by_each_proxy_to_who_names_the_topic(own_cluster):
     coordinator, before = wait_until("a coordinator", lambda: leadership(own_cluster), ELECTED_SECONDS)
     assert coordinator == "server-3", "the highest rank leads at the start (rows G01, G02)"
     named = [subscriber(address, b"servers") for address in PROXIES]

@@ -12,7 +12,7 @@ from clients import BROKER, PROXY, Client, Listener, rep_of
 pytestmark = pytest.mark.usefixtures("cluster")
 
 
-def test_l01_l02_a_client_of_a_dozen_lines_does_login_channel_lists_publish_and_direct_message():
+def test_a11_a13_l01_l02_a_client_of_a_dozen_lines_does_login_channel_lists_publish_and_direct_message():
     script = Path(__file__).parent / "dozen_lines.py"
     done = subprocess.run([sys.executable, script, BROKER, PROXY], capture_output=True, text=True, timeout=60)
     assert done.stdout.splitlines() == [
@@ -40,12 +40,13 @@ def test_a03_requests_go_round_all_servers():
     assert servers == {"server-1", "server-2", "server-3"}
 
 
-def test_b01_json_is_answered_in_json():
-    client = Client(encoding="json")
-    reply = client.ask_whole("login", user="jane", timestamp="2025-01-31T12:00:00Z")
+@pytest.mark.parametrize("encoding", ["json", "messagepack"])
+def test_b01_a_request_is_answered_in_its_own_encoding(encoding):
+    client = Client(encoding=encoding)
+    reply = client.ask_whole("login", user=f"jane-{encoding}", timestamp="2025-01-31T12:00:00Z")
     assert reply["service"] == "login"
     assert reply["data"]["status"] == "sucesso"
-    assert "jane" in client.ask("users")["users"]
+    assert f"jane-{encoding}" in client.ask("users")["users"]
 
 
 @pytest.mark.parametrize(
@@ -175,7 +176,7 @@ def test_the_small_services_answer():
     assert isinstance(client.ask("clock")["time"], int)
 
 
-def test_a_post_repeated_with_its_own_id_through_another_server_is_stored_and_heard_once(cluster):
+def test_m7_a_post_repeated_with_its_own_id_through_another_server_is_stored_and_heard_once(cluster):
     listener = Listener("once")
     first, second = Client(rep_of(1)), Client(rep_of(1))
     first.must("login", user="twice")

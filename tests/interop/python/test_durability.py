@@ -43,7 +43,7 @@ def prepared(cluster) -> Client:
     return client
 
 
-def test_h02_a_write_is_on_two_of_three_disks_when_it_is_acknowledged(own_cluster):
+def test_h02_majority_a_write_is_on_two_of_three_disks_when_it_is_acknowledged(own_cluster):
     client = prepared(own_cluster)
     reply = publish(client, "dois discos")
     assert reply["status"] == "OK" and reply["durable"]["of"] == 3
@@ -62,7 +62,7 @@ def test_writes_go_on_with_one_of_three_servers_frozen(own_cluster, frozen):
     own_cluster.equal_exports()
 
 
-def test_with_two_of_three_frozen_nothing_is_acknowledged_and_nothing_is_lost_or_doubled(own_cluster, frozen):
+def test_h02_with_two_of_three_frozen_nothing_is_acknowledged_and_nothing_is_lost_or_doubled(own_cluster, frozen):
     client = prepared(own_cluster)
     listener = Listener("geral")
     own_cluster.equal_exports()

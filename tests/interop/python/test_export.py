@@ -123,7 +123,7 @@ def test_an_export_from_nobody_or_from_no_server_says_what_to_do(own_cluster):
     assert done.returncode == 2 and b"--data" in done.stderr
 
 
-def test_h16_l06_publications_jsonl_is_identical_everywhere_though_all_servers_took_posts_at_once(own_cluster):
+def test_h01_h12_h16_l06_m3_publications_jsonl_is_identical_everywhere_though_all_servers_took_posts_at_once(own_cluster):
     setup = Client()
     for number in range(3):
         setup.must("channel", channel=f"canal-{number}")

@@ -183,7 +183,7 @@ def test_k_each_word_that_the_texts_grep_for_is_in_a_log(seeds):
         assert word in logs, word
 
 
-def test_a_flag_wins_over_the_settings_and_plain_is_papos_own(tmp_path):
+def test_k_a_flag_wins_over_the_settings_and_plain_is_papos_own(tmp_path):
     for number, (style, flag, expected) in enumerate([("seeds", [], True), ("seeds", ["--log-style", "plain"], False), ("plain", ["--log-style", "seeds"], True)]):
         settings = tmp_path / f"settings-{number}.yaml"
         settings.write_text(f"clusterId: a/b\nmembers: [server-1]\nspec: {{replicas: 1, logging: {{style: {style}}}}}\n")

@@ -189,7 +189,7 @@ def start_server(folder: Path, common: list) -> subprocess.Popen:
     )
 
 
-def test_f03_a_server_beats_by_itself_and_registers_again_with_a_new_ref(ref, tmp_path):
+def test_f03_l09_a_server_beats_by_itself_and_registers_again_with_a_new_ref(ref, tmp_path):
     server = start_server(tmp_path, ref.common)
 
     def beat():
@@ -271,7 +271,7 @@ def test_f04_a_server_without_heartbeat_leaves_the_list_and_keeps_its_rank(ref):
     assert asker.ask("rank", user="gama")["rank"] == rank
 
 
-def test_f05_ranks_are_on_disk_before_they_are_told(ref):
+def test_f05_i04_ranks_are_on_disk_before_they_are_told(ref):
     asker = client()
     ranks = {name: asker.ask("rank", user=name)["rank"] for name in ("alfa", "beta", "server-1")}
     ref.kill()

@@ -84,14 +84,14 @@ def check(body: bytes, code: str, in_json: bool) -> None:
 
 
 @pytest.mark.parametrize("kind", REFUSED)
-def test_is_refused_with_a_code_and_the_connection_lives(somebody, kind):
+def test_c15_is_refused_with_a_code_and_the_connection_lives(somebody, kind):
     body, code = REFUSED[kind]
     check(somebody.ask_raw(body), code, body.startswith(b"{"))
     somebody.must("login", user="somebody")
 
 
 @pytest.mark.parametrize("kind", ["nothing at all", "a map cut short", "lists ten thousand deep", "an unknown service"])
-def test_a05_a_server_asked_directly_refuses_alike(cluster, kind):
+def test_a05_c15_a_server_asked_directly_refuses_alike(cluster, kind):
     client = Client(rep_of(2))
     body, code = REFUSED[kind]
     check(client.ask_raw(body), code, body.startswith(b"{"))

@@ -216,7 +216,7 @@ def test_kill_9_of_one_proxy_costs_the_subscribers_of_the_other_nothing(several)
           f"heard again: {len(heard) - len({body['message_id'] for _, body in heard})}")
 
 
-def test_kill_9_of_one_broker_loses_nothing_for_clients_that_repeat_with_an_id(several):
+def test_m1_kill_9_of_one_broker_loses_nothing_for_clients_that_repeat_with_an_id(several):
     listener = Listener(CHANNEL, address=PROXIES[1])
     of_the_other, *repeating = (Blocking, BROKERS[1:]), (Repeating, BROKERS), (Repeating, BROKERS), (Repeating, BROKERS[::-1])
     with Load(of_the_other, *repeating) as load:

@@ -20,7 +20,7 @@ def users(export: dict[str, bytes]) -> list[str]:
     return [login["username"] for login in json.loads(export["server_data.json"])["logins"]]
 
 
-def test_l05_a_login_through_server_1_reaches_every_disk_and_outlives_kill_9_of_all(own_cluster):
+def test_i03_l05_a_login_through_server_1_reaches_every_disk_and_outlives_kill_9_of_all(own_cluster):
     client = Client(rep_of(1))
     client.must("login", user="teste_replicacao")
     wait_until(
@@ -59,7 +59,7 @@ def test_kill_9_of_the_server_that_holds_a_request_still_answers_the_blocking_cl
     assert sorted(texts(own_cluster.equal_exports(), "publications.jsonl")) == posts
 
 
-def test_kill_9_again_and_again_under_load_loses_and_doubles_nothing(own_cluster):
+def test_h14_m2_kill_9_again_and_again_under_load_loses_and_doubles_nothing(own_cluster):
     listener = Listener("load")
     first = Client()
     for number in range(LOAD_CLIENTS):
