@@ -56,6 +56,9 @@ READ_AFTER: Final = 4096
 SEEN_GENERATION: Final = 32_768
 """Identities in each half of the memory of what histories gave: some 3 MiB each when full. A live copy comes at most a minute late."""
 
+COVERED_MAX: Final = 64
+"""Starts of servers of which a stream remembers how far they are read: more than publish within a minute."""
+
 SETTLE_SECONDS: Final = 1.0
 """From a new subscription until the histories are read on: by then it has reached the proxy."""
 

@@ -126,7 +126,9 @@ class Chat:
             raise ValueError(f"{len(scopes)} topics; a subscriber may have {TOPICS_MAX}: open several streams")
         marks = {} if bookmark is None else marks_of(bookmark, self.user)
         self._streams = [stream for stream in self._streams if not stream.is_closed]
-        stream = Stream(self._context, Rotation(self._proxies), self._new_requests(), self._clock, self.user, scopes, marks, from_start)
+        stream = Stream(
+            self._context, Rotation(self._proxies), self._requests, self._new_requests(), self._clock, self.user, scopes, marks, from_start
+        )
         self._streams.append(stream)
         return stream
 

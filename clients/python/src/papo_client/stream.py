@@ -4,6 +4,7 @@ dies in between: a server, a broker, a proxy, or this program (see `Stream.bookm
 
 import asyncio
 import base64
+import contextlib
 import enum
 import json
 import logging
@@ -11,7 +12,7 @@ import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import zmq
 import zmq.asyncio
@@ -51,6 +52,7 @@ class Stream:
         self,
         context: zmq.asyncio.Context,
         proxies: Rotation,
+        chat_requests: Requests,
         requests: Requests,
         clock: LamportClock,
         user: str,
@@ -58,7 +60,8 @@ class Stream:
         marks: Mapping[str, Mark],
         from_start: bool,
     ) -> None:
-        self._context, self._proxies, self._requests, self._clock, self._user = context, proxies, requests, clock, user
+        self._context, self._proxies, self._clock, self._user = context, proxies, clock, user
+        self._chat_requests, self._requests = chat_requests, requests
         # By topic: what to ask a history for, how far it is read, and how far the program has it.
         self._scopes, self._marks, self._from_start = scopes, marks, from_start
         self._readings: dict[str, Reading] = {}
@@ -76,8 +79,7 @@ class Stream:
         try:
             for topic in self._scopes:
                 mark = self._marks.get(topic) or await self._first_mark(topic)
-                self._readings[topic] = Reading(mark.cursor, set(mark.beyond))
-                self._handed_out[topic] = HandedOut(mark.cursor, set(mark.beyond))
+                self._readings[topic], self._handed_out[topic] = Reading(mark), HandedOut(mark)
         except BaseException:
             await self.aclose()
             raise
@@ -109,10 +111,9 @@ class Stream:
             raise Closed("the stream is not open: `async with chat.listen(...) as stream`")
         while True:
             topic, item = await self._outbox.get()
+            self._handed_out[topic].on(item)
             if isinstance(item, Message):
-                self._handed_out[topic].on_message(item)
                 return item
-            self._handed_out[topic].on_passed(item)
 
     def bookmark(self) -> str:
         """Where the program stands, after the message that it was given last. A stream that is opened with it goes on there, in
@@ -164,8 +165,11 @@ class Stream:
     async def _first_mark(self, topic: str) -> Mark:
         if self._from_start:
             return Mark(BEGINNING)
-        newest = await self._requests.read("history", {**self._scopes[topic], "limit": 1})
-        return Mark(newest.page().cursor)
+        # Over the chat's own connection: then what this program wrote before is not taken for new.
+        newest = (await self._chat_requests.read("history", {**self._scopes[topic], "limit": PAGE_MESSAGES})).page()
+        reading = Reading(Mark(BEGINNING))
+        passed = reading.on_page(newest)[-1]
+        return Mark(newest.cursor, covered=passed.covered) if isinstance(passed, Passed) else Mark(newest.cursor)
 
     async def _read_on(self) -> None:
         """At once; a moment after each new connection; and now and then, since a proxy may lose messages, or be cut off, unnoticed."""
@@ -173,12 +177,13 @@ class Stream:
         while True:
             heard = self._heard
             pause = READ_EVERY_SECONDS if found is _Found.NOTHING and self._is_up else READ_AGAIN_SECONDS
-            try:
-                await asyncio.wait_for(self._wake.wait(), pause * random.uniform(1, 1.2))
+            # Not wait_for: that of Python 3.11 may swallow a cancellation.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause * random.uniform(1, 1.2)):
+                    await self._wake.wait()
+            if self._wake.is_set():
                 self._wake.clear()
                 await asyncio.sleep(SETTLE_SECONDS)
-            except TimeoutError:
-                pass
             if found is _Found.MISSED and self._heard == heard and self._link is not None:
                 # Perhaps nobody has spoken since. If somebody did, the proxy is cut off: another connection costs little.
                 self._link.close()
@@ -239,11 +244,13 @@ def marks_of(bookmark: str, user: str) -> dict[str, Mark]:
 
 
 def _mark_to_json(mark: Mark) -> dict[str, object]:
-    return {"cursor": base64.urlsafe_b64encode(mark.cursor).decode(), "beyond": sorted(identity.hex() for identity in mark.beyond)}
+    return {
+        "cursor": base64.urlsafe_b64encode(mark.cursor).decode(),
+        "beyond": sorted(identity.hex() for identity in mark.beyond),
+        "covered": [[server, boot, seq] for (server, boot), seq in mark.covered.items()],
+    }
 
 
-def _mark_of_json(mark: dict[str, object]) -> Mark:
-    cursor, beyond = mark["cursor"], mark["beyond"]
-    if not isinstance(cursor, str) or not isinstance(beyond, list):
-        raise ValueError("a place without cursor and beyond")
-    return Mark(base64.urlsafe_b64decode(cursor), frozenset(map(bytes.fromhex, beyond)))
+def _mark_of_json(mark: dict[str, Any]) -> Mark:
+    covered = {(str(server), str(boot)): int(seq) for server, boot, seq in mark["covered"]}
+    return Mark(base64.urlsafe_b64decode(mark["cursor"]), frozenset(map(bytes.fromhex, mark["beyond"])), covered)
