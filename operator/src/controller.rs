@@ -13,7 +13,7 @@ use crate::{
     metrics::{Ending, Metrics},
     names::{self, Component},
     observe::{self, Caches, Observed, Started, WatchesEnded},
-    pace::Pace,
+    pace::{News, Pace},
     plan::{self, Plan, PlanError, Taken},
     probe::Prober,
     resource::ChatCluster,
@@ -250,6 +250,7 @@ impl Operator {
         let words = rolling.words();
         let outcome = Outcome {
             workloads: &workloads,
+            unknown_fields: &cluster.unknown_fields,
             aliases_taken: &aliases_taken,
             failures: &failures,
             change: change.as_ref().map(Changing::waits_for),
@@ -354,11 +355,11 @@ impl Operator {
         }
         let (name, namespace) = (cluster.name_any(), cluster.namespace().unwrap_or_default());
         let key = ObjectRef::from_obj(cluster);
-        if previous.is_some_and(|previous| previous.has_the_states_of(status)) {
-            let wait = self.pace().wait(Instant::now(), &key);
-            if !wait.is_zero() {
-                return Ok(Told::Later(wait));
-            }
+        let same_states = previous.is_some_and(|previous| previous.has_the_states_of(status));
+        let news = if same_states { News::Words } else { News::States };
+        let wait = self.pace().wait(Instant::now(), &key, news);
+        if !wait.is_zero() {
+            return Ok(Told::Later(wait));
         }
         tracing::info!(cluster = %name, %namespace, phase = status.phase.as_str(), ready = status.ready_replicas, "status");
         let written = apply::write_status(&self.client, &self.metrics, &namespace, &name, status).await;
@@ -381,7 +382,7 @@ enum Told {
     Nothing,
     /// It was.
     Now,
-    /// It says the same in other words, which can wait.
+    /// What is new can wait so long.
     Later(Duration),
 }
 

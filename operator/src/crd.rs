@@ -75,8 +75,13 @@ fn column(name: &str, kind: &str, path: &str, description: &str) -> Value {
     json!({ "name": name, "type": kind, "jsonPath": path, "description": description })
 }
 
+/// Every field of the spec, without the rules.
+pub(crate) fn spec_schema() -> Value {
+    schema_of::<ChatClusterSpec>()
+}
+
 fn schema() -> Value {
-    let mut spec = schema_of::<ChatClusterSpec>();
+    let mut spec = spec_schema();
     add_rules(&mut spec);
     add_kubernetes_rules(&mut spec);
     // An empty default: the API server then fills in that of every field.

@@ -1,7 +1,7 @@
 //! The operator: makes the objects of Kubernetes follow each ChatCluster, and its status follow the objects.
 //!
-//! One reconcile is a row of steps, a module each: [`observe`] reads what the watches have brought, [`validate`] turns the raw manifest
-//! into a [`validate::ValidatedCluster`], [`membership`] takes a step where servers come or go (and [`probe`] asks them), [`build`] says
+//! One reconcile is a row of steps, a module each: [`observe`] reads what the watches have brought, [`validate`] turns the raw
+//! manifest (which [`manifest`] reads) into a [`validate::ValidatedCluster`], [`membership`] takes a step where servers come or go (and [`probe`] asks them), [`build`] says
 //! what shall exist, [`plan`] what is to be done about it, [`apply`] does it, [`rollout`] says which pod is replaced next, [`status`]
 //! how it stands, and [`events`] what is new about that. All but `apply`, `probe` and the telling of Events are free of I/O;
 //! `validate`, `membership`, `build`, `plan`, `pods`, `rollout`, `status` and `events` are pure functions.
@@ -20,6 +20,7 @@ pub mod crd;
 pub mod events;
 pub mod http;
 pub mod lease;
+pub mod manifest;
 pub mod membership;
 pub mod metrics;
 pub mod names;

@@ -217,6 +217,8 @@ pub struct Page<'a> {
 pub struct Outcome<'a> {
     /// Every workload of the cluster.
     pub workloads: &'a [Workload],
+    /// Fields of the spec that were left aside, as a newer schema has them.
+    pub unknown_fields: &'a [String],
     /// Aliases that others own.
     pub aliases_taken: &'a [Taken],
     /// What could not be made, a line each.

@@ -2,14 +2,14 @@
 //!
 //! The API server has checked most of it by the schema already, but not for objects that are older than the schema.
 
-use crate::{membership::Membership, names, resource::ChatCluster};
-use k8s_openapi::api::apps::v1::StatefulSet;
-use papo_settings::{
-    ChatClusterSpec, ImageSpec, NodeSettings, PullPolicy,
-    cluster::{API_VERSION, KIND},
-    read_manifest,
+use crate::{
+    manifest::{self, Manifest},
+    membership::Membership,
+    names,
+    resource::ChatCluster,
 };
-use serde_json::json;
+use k8s_openapi::api::apps::v1::StatefulSet;
+use papo_settings::{ChatClusterSpec, ImageSpec, NodeSettings, PullPolicy};
 
 /// What is wrong with a manifest: a line each, with field, value and remedy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +47,8 @@ pub struct ValidatedCluster {
     pub pod_form: PodForm,
     /// The size that the servers' volumes had first, in a cluster that is there: their StatefulSet says it for ever.
     pub first_storage: Option<String>,
+    /// Fields of the spec that a newer schema has, and that were left aside.
+    pub unknown_fields: Vec<String>,
 }
 
 /// What pods are like, beside what the spec says of them. A new form comes with a new image only: by itself, an operator restarts no pod.
@@ -103,16 +105,8 @@ pub fn validate(
             "metadata: the API server gave no name, namespace or uid; report this".to_owned(),
         ]));
     };
-    let spec = if cluster.spec.is_null() { json!({}) } else { cluster.spec.clone() };
-    // JSON is YAML: the reader that `papo local` uses names the field and says what was expected.
-    let manifest = json!({
-        "apiVersion": API_VERSION,
-        "kind": KIND,
-        "metadata": { "name": name, "namespace": namespace },
-        "spec": spec,
-    });
-    let manifest =
-        read_manifest(&manifest.to_string()).map_err(|error| Invalid(vec![without_place(&error)]))?;
+    let Manifest { cluster: manifest, unknown } = manifest::read(name, namespace, &cluster.spec)
+        .map_err(|error| Invalid(vec![without_place(&error)]))?;
     papo_settings::validate(&manifest)
         .map_err(|problems| Invalid(problems.iter().map(ToString::to_string).collect()))?;
     let default = running.and_then(default_in_force).unwrap_or(default_image);
@@ -129,6 +123,7 @@ pub fn validate(
         image,
         first_storage: running.and_then(first_storage),
         spec: manifest.spec,
+        unknown_fields: unknown,
     };
     Ok(cluster.with_membership(membership))
 }
@@ -184,7 +179,7 @@ fn split_image(image: &str) -> (&str, &str) {
 mod tests {
     use super::*;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-    use serde_json::Value;
+    use serde_json::{Value, json};
 
     fn cluster(name: &str, spec: Value) -> ChatCluster {
         ChatCluster {
@@ -215,6 +210,12 @@ mod tests {
             assert_eq!(valid.settings.cluster_id.as_str(), "chat/papo");
             assert_eq!(valid.image.reference, "papo:1");
         }
+    }
+
+    #[test]
+    fn a_field_of_a_newer_schema_stops_nothing() {
+        let valid = validate(&cluster("papo", json!({"zones": 3, "replicas": 2})), None, "papo:1").unwrap();
+        assert_eq!((valid.spec.replicas, valid.unknown_fields), (2, vec!["spec.zones".to_owned()]));
     }
 
     #[test]
@@ -267,7 +268,6 @@ mod tests {
             ("papo", json!({"replicas": 0}), ["spec.replicas", "0", "from 1 to 9"]),
             ("papo", json!({"replicas": "three"}), ["spec.replicas", "three", "a whole number"]),
             ("papo", json!({"replicas": 2.5}), ["spec.replicas", "2.5", "a whole number"]),
-            ("papo", json!({"replicaz": 3}), ["spec", "replicaz", "`replicas`"]),
             ("papo", json!({"durability": "most"}), ["spec.durability", "most", "`majority`"]),
             ("papo", json!({"storage": {"size": "big"}}), ["spec.storage.size", "big", "for example 1Gi"]),
             ("papo", json!({"storage": {"size": "1Ki"}}), ["spec.storage.size", "1Ki", "at least 16Mi"]),

@@ -46,6 +46,18 @@ def by_operator(events: list[dict], namespace: str) -> list[str]:
     ]
 
 
+def statuses(events: list[dict], namespace: str) -> list[float]:
+    """When the operator wrote a ChatCluster's status."""
+    return [
+        finished(event)
+        for event in events
+        if event["user"]["username"].startswith(OPERATOR)
+        and event["verb"] == "patch"
+        and (found := event.get("objectRef", {})).get("subresource") == "status"
+        and (found.get("resource"), found.get("namespace")) == ("chatclusters", namespace)
+    ]
+
+
 def finished(event: dict) -> float:
     return datetime.fromisoformat(event["stageTimestamp"].replace("Z", "+00:00")).timestamp()
 

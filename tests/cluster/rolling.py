@@ -39,10 +39,10 @@ def second_tag(archive: Path, folder: Path, suffix: str) -> tuple[str, str]:
 class Crowd:
     """People who chat until they are told to end."""
 
-    def __init__(self, broker: str, folder: Path, writers: int = 4):
+    def __init__(self, chat, folder: Path, writers: int = 4, subscribers: int = 2):
         self.output, self.errors = folder / "crowd", folder / "crowd-errors"
         with self.output.open("w") as output, self.errors.open("w") as errors:
-            command = [EXEC, sys.executable, CROWD, broker, str(writers)]
+            command = [EXEC, sys.executable, CROWD, chat.service("papo-broker"), chat.service("papo-proxy"), str(writers), str(subscribers)]
             self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output, stderr=errors)
         wait_until("they chat", lambda: self.output.read_text() or self.process.poll() is not None, 60)
         assert self.process.poll() is None, self.errors.read_text()
@@ -56,6 +56,15 @@ class Crowd:
     def kill(self) -> None:
         self.process.kill()
         self.process.wait(END_SECONDS)
+
+
+def unharmed(result: dict) -> None:
+    """Nothing was lost or refused, and every subscriber has each message once."""
+    assert result["failures"] == [] and result["posted"] > 100, result
+    assert result["lost"] == [] and result["refused"] == [], result
+    for subscriber in result["subscribers"]:
+        assert subscriber["missing"] == [] and subscriber["doubled"] == [] and subscriber["heardTwice"] == [], subscriber
+        assert subscriber["heard"] > 100, subscriber
 
 
 def image(pod: dict) -> str:
@@ -99,18 +108,22 @@ def said(chat, number: int) -> dict:
     return json.loads(done.stdout) if done.returncode == 0 else {}
 
 
-def coordinator(chat, *others: str) -> str | None:
-    """Who coordinates by its own word, once somebody does who is none of `others`; nobody in a version that knows no coordinator."""
-    if "role" not in said(chat, 1) and "role" not in said(chat, 2):
-        return None
+def coordinator(chat, *others: str) -> str:
+    """Who coordinates by its own word, once somebody does who is none of `others`."""
 
     def leads() -> str | None:
-        for number in (1, 2, 3):
+        for number in range(1, chat.status().get("replicas", 0) + 1):
             if f"server-{number}" not in others and said(chat, number).get("role") == "leading":
                 return f"server-{number}"
         return None
 
     return wait_until("one coordinates", leads)
+
+
+def epoch(chat) -> int:
+    """The number of the coordinator's office."""
+    text = said(chat, int(coordinator(chat).removeprefix("server-")))["epoch"]
+    return int(text.split("-")[0])
 
 
 def events(chat) -> list[dict]:

@@ -7,15 +7,20 @@ import signal
 import time
 from pathlib import Path
 
+import audit
 import pytest
 
 from conftest import IMAGES, OPERATOR_NAMESPACE, wait_until
-from rolling import Crowd, coordinator, events, image, said, second_tag, watch_rollout
+from rolling import Crowd, coordinator, epoch, events, image, second_tag, unharmed, watch_rollout
 
 # Kubernetes tells of an image that it cannot pull after some seconds.
 STUCK_SECONDS = 120
 # Within which another server coordinates once the coordinator has died.
 COORDINATOR_SECONDS = 10
+# Changes of office while every server is replaced once: the coordinator's, and that of one which takes it back.
+EPOCHS = 2
+# Between two statuses: a second, as the operator's clock and the API server's see it.
+STATUS_SECONDS = 0.8
 # A minute without an API server.
 AWAY_SECONDS = 60
 
@@ -30,7 +35,7 @@ def another(kube, tmp_path_factory):
 def crowd(chat, tmp_path):
     chat.apply(replicas=3)
     chat.wait_ready()
-    crowd = Crowd(chat.service("papo-broker"), tmp_path)
+    crowd = Crowd(chat, tmp_path)
     yield crowd
     crowd.kill()
 
@@ -41,10 +46,11 @@ def roll(chat, another) -> str:
     return f"{repository}:{tag}"
 
 
-def unharmed(result: dict) -> None:
-    assert result["failures"] == [] and result["posted"] > 100, result
-    assert result["lost"] == [] and result["missing"] == [] and result["doubled"] == [], result
-    assert result["refused"] == [], result
+def begin(chat, another) -> str:
+    """A rollout that has reached its first server: the image that it brings."""
+    wanted = roll(chat, another)
+    wait_until("the first server is replaced", lambda: wanted in {image(pod) for pod in chat.pods("server")})
+    return wanted
 
 
 def restart_operator(kube) -> None:
@@ -55,15 +61,20 @@ def restart_operator(kube) -> None:
 
 @pytest.mark.timeout(900)
 def test_an_image_is_rolled_under_load_server_by_server_and_nobody_notices(chat, crowd, another):
-    leading = coordinator(chat)
-    epoch = said(chat, 1).get("epoch")
+    leading, before = coordinator(chat), epoch(chat)
+    written = audit.length()
+    began = time.monotonic()
     order = watch_rollout(chat, roll(chat, another))
+    seconds, writes = time.monotonic() - began, audit.statuses(audit.requests(written), chat.namespace)
     result = crowd.end()
-    print(json.dumps({"servers": order, "coordinator": leading, "epoch": [epoch, said(chat, 1).get("epoch")], **result}))
+    after = epoch(chat)
+    print(json.dumps({"servers": order, "coordinator": leading, "epochs": [before, after], "statusWrites": len(writes), "seconds": round(seconds), **result}))
     unharmed(result)
-    if leading:
-        assert order[-1][0].endswith(leading), f"{leading} led, and goes last: {order}"
-        wait_until("its status says who leads", lambda: chat.status().get("coordinator") == coordinator(chat), 60)
+    assert order[-1][0].endswith(leading), f"{leading} led, and goes last: {order}"
+    assert after - before <= EPOCHS, "one hand-over, and one back"
+    closest = min((later - earlier for earlier, later in zip(writes, writes[1:])), default=1)
+    assert closest > STATUS_SECONDS, f"statuses {closest:.2f} s apart"
+    wait_until("its status says who leads", lambda: chat.status().get("coordinator") == coordinator(chat), 60)
     told = [event["note"] for event in events(chat) if event["reason"] == "PodReplaced"]
     assert told, "it is told"
     assert {member["state"] for member in chat.status()["members"]} == {"inSync"}
@@ -92,8 +103,7 @@ def test_an_image_that_cannot_be_pulled_stops_at_the_first_server_and_the_next_g
 def test_an_operator_killed_in_mid_rollout_finishes_it_after_its_restart(chat, another):
     chat.apply(replicas=3)
     chat.wait_ready()
-    wanted = roll(chat, another)
-    wait_until("the first server is replaced", lambda: wanted in {image(pod) for pod in chat.pods("server")})
+    wanted = begin(chat, another)
     restart_operator(chat.kube)
     watch_rollout(chat, wanted)
 
@@ -102,8 +112,7 @@ def test_an_operator_killed_in_mid_rollout_finishes_it_after_its_restart(chat, a
 def test_servers_that_are_to_go_wait_for_the_rollout_that_has_begun(chat, another):
     chat.apply(replicas=3)
     chat.wait_ready()
-    wanted = roll(chat, another)
-    wait_until("the first server is replaced", lambda: wanted in {image(pod) for pod in chat.pods("server")})
+    wanted = begin(chat, another)
     chat.patch(replicas=2)
 
     def is_done() -> bool:
@@ -118,15 +127,14 @@ def test_servers_that_are_to_go_wait_for_the_rollout_that_has_begun(chat, anothe
 @pytest.mark.timeout(600)
 def test_a_killed_coordinator_is_replaced_and_the_load_goes_on(chat, crowd):
     leading = coordinator(chat)
-    victim = f"papo-{leading or 'server-3'}"
+    victim = f"papo-{leading}"
     uid = chat.get("pod", victim)["metadata"]["uid"]
     began = time.monotonic()
     chat.kubectl("delete", "pod", victim, "--grace-period=0", "--force")
-    if leading:
-        successor = coordinator(chat, leading)
-        took = time.monotonic() - began
-        print(f"{successor} coordinates after {took:.1f} s")
-        assert took < COORDINATOR_SECONDS
+    successor = coordinator(chat, leading)
+    took = time.monotonic() - began
+    print(f"{successor} coordinates after {took:.1f} s")
+    assert took < COORDINATOR_SECONDS
     wait_until("another pod of the name", lambda: (found := chat.find("pod", victim)) and found["metadata"]["uid"] != uid)
     chat.wait_ready()
     print(f"ready again after {time.monotonic() - began:.1f} s")

@@ -5,14 +5,13 @@ use crate::{membership::Reports, plan::Taken};
 
 /// All of them. Those of which nobody says anything are left out.
 pub(super) fn of_outcome(page: Page<'_>, outcome: Outcome<'_>, phase: Phase) -> Vec<Condition> {
-    let valid = page.condition(ConditionType::Valid, ConditionStatus::True, "Checked", "the spec can work");
     [
         Some(ready(page, outcome)),
         Some(progressing(page, outcome, phase)),
         Some(degraded(page, outcome, phase)),
         diverged(page, outcome.said),
         clock(page, outcome.said),
-        Some(valid),
+        Some(valid(page, outcome.unknown_fields)),
         Some(alias(page, outcome.aliases_taken)),
     ]
     .into_iter()
@@ -110,6 +109,20 @@ fn clock(page: Page<'_>, said: &Reports) -> Option<Condition> {
     } else {
         page.condition(kind, ConditionStatus::False, "Agreed", "the servers agree on the time")
     })
+}
+
+fn valid(page: Page<'_>, unknown_fields: &[String]) -> Condition {
+    let kind = ConditionType::Valid;
+    if unknown_fields.is_empty() {
+        return page.condition(kind, ConditionStatus::True, "Checked", "the spec can work");
+    }
+    let message = format!(
+        "the spec can work, without fields that this operator ({}) does not know: {}; the CustomResourceDefinition is newer than the \
+         operator, so upgrade the operator, too",
+        env!("CARGO_PKG_VERSION"),
+        unknown_fields.join(", ")
+    );
+    page.condition(kind, ConditionStatus::True, "UnknownFields", message)
 }
 
 fn alias(page: Page<'_>, taken: &[Taken]) -> Condition {

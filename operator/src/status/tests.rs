@@ -26,6 +26,7 @@ fn workload(component: Component, ready: u32, wanted: u32) -> Workload {
 fn outcome(workloads: &[Workload]) -> Outcome<'_> {
     Outcome {
         workloads,
+        unknown_fields: &[],
         aliases_taken: &[],
         failures: &[],
         change: None,
