@@ -1,9 +1,9 @@
 //! `papo chat`: a person's client. On a terminal it edits lines, completes names and shows live messages above the line being
-//! typed; with anything else as standard input, or with lines on its command line, it runs the lines as a script and exits with a status.
-//! `--menu` has the lines answer the exercise's numbered menu.
+//! typed; with anything else as standard input, or with lines on its command line, it runs the lines as a script and exits with a
+//! status. `--menu` has the lines answer the exercise's numbered menu.
 //!
-//! A line becomes a [`command::Command`], the [`session::Session`] carries it out through its [`presence::Presence`], and all that is shown goes
-//! through the [`screen::Screen`]; `terminal` and `script` only differ in where lines come from and go to. Nothing here
+//! A line becomes a [`command::Command`], the [`session::Session`] carries it out through its [`presence::Presence`], and all that is
+//! shown goes through the [`screen::Screen`]; `terminal` and `script` only differ in where lines come from and go to. Nothing here
 //! knows papo's servers beyond what any client of the exercise may know.
 
 mod catch_up;

@@ -43,7 +43,7 @@ def converse(language: str, names: list[str], sizes: tuple[int, ...]) -> list[st
 
 
 @pytest.mark.parametrize("language", PROGRAMS)
-def test_l01_l02_l03_a_program_in_each_language_chats_in_5_MB_and_is_told_what_is_too_large(language, cluster):
+def test_a13_l01_l02_l03_a_program_in_each_language_chats_in_5_MB_and_is_told_what_is_too_large(language, cluster):
     before = rounds(cluster)
     assert converse(language, [language], SIZES) == expected(language, SIZES, largest=REQUEST_BYTES)
     conftest.wait_until("ten operations have made a round of the clocks", lambda: rounds(cluster) > before)

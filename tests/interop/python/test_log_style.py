@@ -176,13 +176,6 @@ def test_g07_l04_an_election_and_h15_a_synchronisation_are_told(seeds):
     seeds.says(leader, "✅ Sincronização completa concluída")
 
 
-def test_k_each_word_that_the_texts_grep_for_is_in_a_log(seeds):
-    """S3:640-669, 717-718. After the others, who have had everything happen."""
-    logs = "".join(seeds.log(f"server-{number}") for number in SERVERS)
-    for word in ("clock:", "Berkeley", "eleição", "Replicando", "replicado", "Coordenador"):
-        assert word in logs, word
-
-
 def test_k_a_flag_wins_over_the_settings_and_plain_is_papos_own(tmp_path):
     for number, (style, flag, expected) in enumerate([("seeds", [], True), ("seeds", ["--log-style", "plain"], False), ("plain", ["--log-style", "seeds"], True)]):
         settings = tmp_path / f"settings-{number}.yaml"
@@ -194,3 +187,10 @@ def test_k_a_flag_wins_over_the_settings_and_plain_is_papos_own(tmp_path):
         wait_until("ref has started", lambda: "reference service started" in log.read_text())
         ref.communicate(timeout=20)
         assert ("servidor de referência" in log.read_text()) == expected, log.read_text()
+
+
+def test_k_each_word_that_the_texts_grep_for_is_in_a_log(seeds):
+    """S3:640-669, 717-718. After the others, who have had everything happen."""
+    logs = "".join(seeds.log(f"server-{number}") for number in SERVERS)
+    for word in ("clock:", "Berkeley", "eleição", "Replicando", "replicado", "Coordenador"):
+        assert word in logs, word
