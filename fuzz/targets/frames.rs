@@ -6,8 +6,8 @@ use arbitrary::Arbitrary;
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use papo_protocol::client::{read_publication, read_reply};
-use papo_protocol::codec::Limits;
-use papo_protocol::publication::{PublicationMeta, foreign_body_is_public};
+use papo_protocol::codec::{Encoding, Limits, decode};
+use papo_protocol::publication::{PublicationMeta, foreign_body_is_public, publication_in_json};
 use papo_protocol::reference::{
     Claim, ReferenceCall, Registration, Resign, read_list, read_rank, read_reference_answer,
 };
@@ -50,6 +50,17 @@ fn check_link(frames: &[Bytes]) {
     }
 }
 
+/// What a subscriber that reads JSON only gets is JSON that it can read, or what came.
+fn check_json(body: &[u8]) {
+    let body = Bytes::copy_from_slice(body);
+    let written = publication_in_json(&body, &Limits::REQUEST);
+    if written != body {
+        let unbounded = Limits { bytes: usize::MAX, ..Limits::REQUEST };
+        let (encoding, value) = decode(&written, &unbounded).expect("readable");
+        assert!(encoding == Encoding::Json && value.as_map().is_some());
+    }
+}
+
 fuzz_target!(|input: Input| {
     match input {
         Input::Link(kind, rest) => {
@@ -63,6 +74,7 @@ fuzz_target!(|input: Input| {
                 assert_eq!(&meta.to_bytes()[..], body);
             }
             let _ = foreign_body_is_public(body, &Limits::REQUEST);
+            check_json(body);
             let _ = read_publication(body, &Limits::REQUEST);
             for call in calls() {
                 let _ = read_reference_answer(&call, body, &Limits::REPLY);

@@ -1,20 +1,36 @@
 //! HTTP :8080 of every role: `/livez`, `/readyz`, `/metrics`, and a server's `/status`.
 //!
 //! It must not know what a role does: it is handed a registry, a readiness flag, the latest status, and routes that are its own.
+//!
+//! Who connects and asks nothing is closed, and connections are bounded: each is one of the files that a role may have open, and those are
+//! for clients.
 
 use anyhow::Context;
-use axum::Router;
-use axum::extract::State;
+use axum::extract::{ConnectInfo, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Extension, Router};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use prometheus::{Registry, TextEncoder};
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use tokio::sync::watch;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+/// Connections at once: well within the files that are left beside clients' connections (`open_files`). More wait to be accepted.
+const CONNECTIONS_MAX: usize = 128;
+/// A request's head must come within this time of the connection, or of the answer before it.
+const REQUEST_WITHIN: Duration = Duration::from_secs(5);
+/// After a connection that could not be accepted.
+const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 /// What a role shows of itself; cloning shares it.
 #[derive(Clone)]
@@ -77,14 +93,52 @@ pub async fn serve(
         .route("/status", get(status))
         .with_state(surface)
         .merge(more);
+    let connections = tracker.clone();
     tracker.spawn(async move {
-        let router = router.into_make_service_with_connect_info::<SocketAddr>();
-        let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await;
-        if let Err(error) = served {
-            tracing::error!(%error, "HTTP stopped");
+        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        // The semaphore is never closed.
+        while let Ok(place) = Arc::clone(&places).acquire_owned().await {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = stop.cancelled() => return,
+            };
+            match accepted {
+                Ok((stream, peer)) => {
+                    connections.spawn(converse(stream, peer, router.clone(), stop.clone(), place));
+                }
+                // Too many open files, or a peer that is gone: neither is for ever.
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept an HTTP connection");
+                    tokio::time::sleep(ACCEPT_AGAIN_AFTER).await;
+                }
+            }
         }
     });
     Ok(())
+}
+
+/// One connection, until either side ends it; a request under way is finished also when the role stops.
+async fn converse(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    stop: CancellationToken,
+    _place: OwnedSemaphorePermit,
+) {
+    let service = TowerToHyperService::new(router.layer(Extension(ConnectInfo(peer))));
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(REQUEST_WITHIN);
+    let mut conversation = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let ended = tokio::select! {
+        ended = &mut conversation => ended,
+        () = stop.cancelled() => {
+            conversation.as_mut().graceful_shutdown();
+            conversation.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%peer, %error, "HTTP connection ended");
+    }
 }
 
 async fn readyz(State(surface): State<Surface>) -> (StatusCode, &'static str) {

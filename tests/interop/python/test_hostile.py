@@ -17,7 +17,7 @@ import zmq
 from clients import Client, receive
 from conftest import Cluster, alive, wait_until
 from dialects import table
-from honest import Honest, memory
+from honest import Honest, memory, sockets
 from raw import Raw, message
 from test_refusals import CODES, request
 
@@ -523,6 +523,32 @@ HTTP_REQUESTS = {
     "a broken escape in a path": b"GET /export/%zz%ff HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
     "writing to what is read": b"DELETE /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
 }
+
+
+def test_who_asks_nothing_over_http_is_closed_and_takes_no_place_from_the_others(cluster, honest):
+    """More connections than a broker may have files for HTTP, none of which ever ends its request; each is closed in time."""
+    host, port = cluster.http()["broker"].split(":")
+    said = (b"", b"GET /livez HT", b"GET /livez HTTP/1.1\r\nHost: x\r\n", b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+    peers = []
+    try:
+        for number in range(400):
+            peers.append(socket.create_connection((host, int(port)), PATIENCE_SECONDS))
+            peers[-1].sendall(said[number % len(said)])
+        assert len(sockets(cluster.pid_on(5555))) < 250, "the rest waits to be accepted"
+        honest.go_round()
+        for number, peer in enumerate(peers):
+            peer.settimeout(3 * PATIENCE_SECONDS)
+            try:
+                while peer.recv(1 << 16):
+                    pass
+            except ConnectionResetError:
+                pass
+            except TimeoutError:
+                pytest.fail(f"number {number} is still open")
+    finally:
+        for peer in peers:
+            peer.close()
+    assert cluster.get("broker", "/livez")[0] == 200
 
 
 @pytest.mark.parametrize("role", ("broker", "server-1"))
