@@ -341,6 +341,9 @@ def content_identity(*parts) -> bytes:
     return hashlib.sha256(b"".join(struct.pack(">Q", len(part)) + part for part in whole)).digest()[:16]
 
 
+SERVER_NAMES = ("server-1", "server-2", "server-3")
+
+
 @pytest.mark.parametrize("topic", [b"servers", b"replica", b"replication", b"replicate", b""])
 def test_d04_a_foreign_publication_on_a_reserved_topic_reaches_nobody(topic):
     listener = Listener("", "servers", "replica", "replication", "replicate")
@@ -351,7 +354,9 @@ def test_d04_a_foreign_publication_on_a_reserved_topic_reaches_nobody(topic):
         peer.say(message(listener.me.encode(), msgpack.packb({"message": "fence"})))
         topics = set()
         while (heard := listener.next())[1].get("message") != "fence":
-            topics.add(heard[0])
+            # On a busy machine there is an election, which is announced.
+            if heard[1].get("coordinator") not in SERVER_NAMES:
+                topics.add(heard[0])
     listener.close()
     # The empty subscription hears the honest ones, who go on.
     assert topics <= {"honest", listener.me}

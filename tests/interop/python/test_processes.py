@@ -18,7 +18,7 @@ REF = "tcp://127.0.0.1:6000"
 ADDRESSES = ("--listen", "127.0.0.1:5601", "--peer-listen", "127.0.0.1:5701", "--http", "127.0.0.1:8081")
 
 
-def test_a01_a15_every_part_runs_as_often_as_the_manifest_says(own_cluster):
+def test_a01_a15_j05_every_part_runs_as_often_as_the_manifest_says(own_cluster):
     """And beside them a bot and a person's client are parts of the same program."""
     rows = own_cluster.http()
     assert set(rows) == {"broker-1", "broker-2", "proxy-1", "proxy-2", "ref", "server-1", "server-2", "server-3"}

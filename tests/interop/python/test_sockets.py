@@ -155,7 +155,7 @@ def prove(match: Match, exclusion: Exclusion, result: Future) -> None:
 
 
 @pytest.mark.parametrize("cell", POSSIBLE, ids=str)
-def test_a14_talks_with(cell, outcomes):
+def test_talks_with(cell, outcomes):
     outcomes[cell].result()
 
 

@@ -82,7 +82,7 @@ def test_a16_auto_client_and_username_make_a_bot_of_a_client(started):
 # --- What passes through the proxy --------------------------------------------------------------------------------------------
 
 
-def test_a07_a10_c10_d01_posts_and_direct_messages_come_under_bare_names_at_either_port():
+def test_a07_a10_b06_c10_d01_posts_and_direct_messages_come_under_bare_names_at_either_port():
     listeners = [Listener("geral", "alice", address=address) for address in (PROXY, "tcp://127.0.0.1:5560")]
     client = Client()
     for user in ("alice", "bob"):
