@@ -11,7 +11,7 @@ DEADLINE_SECONDS: Final = 30.0
 CONNECT_SECONDS: Final = 2.0
 """How long one attempt to connect and to shake hands may take."""
 
-HEARTBEAT_SECONDS: Final = 1.0
+HEARTBEAT_SECONDS: Final = 2.0
 """How often a connection is asked whether its peer lives. A process that hangs keeps its TCP connections."""
 
 HEARTBEAT_DEAD_SECONDS: Final = 4.0
@@ -24,7 +24,7 @@ BACKOFF_MAX_SECONDS: Final = 2.0
 """The longest such pause."""
 
 REPEAT_SECONDS: Final = 0.5
-"""The pause before a request is repeated whose refusal says that this may help."""
+"""The pause before a request is repeated whose refusal says that this may help; varied by chance."""
 
 WAITING_MAX: Final = 1024
 """Requests of one chat that may wait for their turn."""
