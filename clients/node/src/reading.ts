@@ -60,7 +60,7 @@ export class Reading {
   /** What is to be handed out now. */
   onLive(message: Message): Message[] {
     const identity = message.messageId
-    if (this.#ahead.has(identity) || this.#held.has(identity) || this.#given.has(identity) || this.#isCovered(message)) return []
+    if (this.#ahead.has(identity) || this.#given.has(identity) || this.#isCovered(message)) return []
     const hasRoom = this.behind ? this.#held.size < HELD_MAX : this.#ahead.size < AHEAD_MAX
     if (!hasRoom) {
       this.#leftOut = true

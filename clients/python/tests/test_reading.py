@@ -4,6 +4,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -82,6 +83,13 @@ def test_a_late_copy_of_what_was_read_before_a_restart_is_left_out(message: Make
     assert again.on_live(message(2)) == [] and numbers([*again.on_live(message(4))]) == [4]
 
 
+def test_a_live_copy_under_another_position_than_the_page_had_is_the_same_message(message: Make, page: MakePage) -> None:
+    """Two servers may have stored it, when the first died over it; one of the two is shown."""
+    reading = Reading(Mark(b""))
+    reading.on_page(page(1))
+    assert reading.on_live(replace(message(1), position=Position(2, "server-2", "c", 9))) == []
+
+
 class World:
     """Three servers' messages, shown in their order by each, and read by a cursor that counts how many of each were given."""
 
@@ -156,3 +164,5 @@ def test_each_message_comes_once_whatever_is_lost_repeated_late_or_resumed(seed:
     for item in waiting:
         take(item)
     assert heard == Counter(range(1, world.count + 1))
+    # All is confirmed: a bookmark holds no more than it must.
+    assert handed_out.mark().beyond == frozenset() and handed_out.mark().cursor == reading.cursor
