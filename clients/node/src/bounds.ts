@@ -10,6 +10,11 @@ export const CONNECT_MS = 2_000
 export const HEARTBEAT_MS = 2_000
 /** A connection whose peer says nothing for so long is given up. */
 export const HEARTBEAT_DEAD_MS = 4_000
+/**
+ * libzmq would connect again by itself after so long; by then the socket is closed. Never (-1) is not safe: libzmq 4.3.5 then ends the
+ * program (`Assertion failed: !_more (src/fq.cpp:80)`) when a connection is lost between two frames of a message that is being received.
+ */
+export const RECONNECT_MS = 3_600_000
 /** The first pause after all addresses have failed; doubled each time, and varied by chance. */
 export const BACKOFF_MIN_MS = 50
 /** The longest such pause. */

@@ -17,6 +17,10 @@ HEARTBEAT_SECONDS: Final = 2.0
 HEARTBEAT_DEAD_SECONDS: Final = 4.0
 """A connection whose peer says nothing for so long is given up."""
 
+RECONNECT_SECONDS: Final = 3600.0
+"""libzmq would connect again by itself after so long; by then the socket is closed. Never (-1) is not safe: libzmq 4.3.5 then ends the
+program (`Assertion failed: !_more (src/fq.cpp:80)`) when a connection is lost between two frames of a message that is being received."""
+
 BACKOFF_MIN_SECONDS: Final = 0.05
 """The first pause after all addresses have failed; doubled each time, and varied by chance."""
 
