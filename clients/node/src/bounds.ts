@@ -7,14 +7,19 @@ export const DEADLINE_MS = 30_000
 /** How long one attempt to connect and to shake hands may take. */
 export const CONNECT_MS = 2_000
 /** How often a connection is asked whether its peer lives. A process that hangs keeps its TCP connections. */
-export const HEARTBEAT_MS = 1_000
+export const HEARTBEAT_MS = 2_000
 /** A connection whose peer says nothing for so long is given up. */
 export const HEARTBEAT_DEAD_MS = 4_000
+/**
+ * libzmq would connect again by itself after so long; by then the socket is closed. Never (-1) is not safe: libzmq 4.3.5 then ends the
+ * program (`Assertion failed: !_more (src/fq.cpp:80)`) when a connection is lost between two frames of a message that is being received.
+ */
+export const RECONNECT_MS = 3_600_000
 /** The first pause after all addresses have failed; doubled each time, and varied by chance. */
 export const BACKOFF_MIN_MS = 50
 /** The longest such pause. */
 export const BACKOFF_MAX_MS = 2_000
-/** The pause before a request is repeated whose refusal says that this may help. */
+/** The pause before a request is repeated whose refusal says that this may help; varied by chance. */
 export const REPEAT_MS = 500
 /** Requests of one chat that may wait for their turn. */
 export const WAITING_MAX = 1024
@@ -36,6 +41,8 @@ export const AHEAD_MAX = 16_384
 export const READ_AFTER = 4096
 /** Identities in each half of the memory of what histories gave: some 3 MiB each when full. A live copy comes at most a minute late. */
 export const SEEN_GENERATION = 32_768
+/** Starts of servers of which a stream remembers how far they are read: more than publish within a minute. */
+export const COVERED_MAX = 64
 /** From a new subscription until the histories are read on: by then it has reached the proxy. */
 export const SETTLE_MS = 1_000
 /** How often the histories are read on while all is well; up to a fifth more, by chance. */

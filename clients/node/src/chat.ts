@@ -150,6 +150,7 @@ export class Chat implements AsyncDisposable {
     const stream = await Stream.open({
       user: this.user,
       proxies: new Rotation(this.#proxies),
+      chatRequests: this.#requests,
       requests: new Requests(this.#settings, this.#clock),
       clock: this.#clock,
       scopes,

@@ -2,10 +2,10 @@
  * One connection of one ZeroMQ socket. It never comes back by itself: who holds it hears that it is lost, and makes another.
  *
  * libzmq connects again without a word, and then a REQ waits for ever for a reply that died with its broker. So its own reconnection is
- * off, its events are read, and heartbeats find a peer that hangs. Whatever ends a link closes its socket: that ends what waits on it.
+ * put off until the link is long closed, its events are read, and heartbeats find a peer that hangs. Whatever ends a link closes its socket: that ends what waits on it.
  */
 import { Request, Subscriber } from "zeromq"
-import { CONNECT_MS, HEARTBEAT_DEAD_MS, HEARTBEAT_MS, MESSAGE_BYTES_MAX } from "./bounds.js"
+import { CONNECT_MS, HEARTBEAT_DEAD_MS, HEARTBEAT_MS, MESSAGE_BYTES_MAX, RECONNECT_MS } from "./bounds.js"
 
 const LOST: Readonly<Record<string, string>> = {
   "close": "cannot connect",
@@ -18,7 +18,7 @@ const LOST: Readonly<Record<string, string>> = {
 
 const OPTIONS = {
   linger: 0,
-  reconnectInterval: -1,
+  reconnectInterval: RECONNECT_MS,
   maxMessageSize: MESSAGE_BYTES_MAX,
   heartbeatInterval: HEARTBEAT_MS,
   heartbeatTimeout: HEARTBEAT_DEAD_MS,

@@ -108,11 +108,11 @@ export class Requests {
   async #untilAnswered(question: Question): Promise<Reply> {
     const { service, requestId, deadline, signal } = question
     for (;;) {
-      let pause = REPEAT_MS
+      let pause = REPEAT_MS * (0.5 + Math.random())
       try {
         const reply = await this.#attempt(question)
         if (!reply.isRefusal) return reply
-        if (!reply.retry || performance.now() + REPEAT_MS >= deadline) {
+        if (!reply.retry || performance.now() + pause >= deadline) {
           throw new Refused(service, reply.code, reply.retry, reply.description, requestId)
         }
       } catch (error) {

@@ -8,7 +8,7 @@ import type { LamportClock } from "./clock.js"
 import { BadReply, NoAnswer, Refused } from "./errors.js"
 import { LinkLost, SubscriberLink } from "./link.js"
 import { Outbox, Signal } from "./outbox.js"
-import { HandedOut, type Mark, Passed, Reading } from "./reading.js"
+import { HandedOut, type Mark, markAt, Passed, Reading } from "./reading.js"
 import type { Requests } from "./requests.js"
 import type { Rotation } from "./rotation.js"
 import { type Fields, type Message, type Page, readPublication } from "./wire.js"
@@ -31,6 +31,8 @@ interface Place {
 export interface StreamParts {
   readonly user: string
   readonly proxies: Rotation
+  /** Of the chat, and the stream's own: nobody's request waits behind a stream's. */
+  readonly chatRequests: Requests
   readonly requests: Requests
   readonly clock: LamportClock
   /** By topic. */
@@ -183,9 +185,11 @@ export class Stream implements AsyncIterableIterator<Message>, AsyncDisposable {
   // --- Histories ---
 
   async #firstMark(scope: Fields): Promise<Mark> {
-    if (this.#parts.fromStart) return { cursor: BEGINNING, beyond: new Set() }
-    const newest = await this.#parts.requests.read("history", { ...scope, limit: 1 })
-    return { cursor: newest.page().cursor, beyond: new Set() }
+    if (this.#parts.fromStart) return markAt(BEGINNING)
+    // Over the chat's own connection: then what this program wrote before is not taken for new.
+    const newest = (await this.#parts.chatRequests.read("history", { ...scope, limit: PAGE_MESSAGES })).page()
+    const passed = new Reading(markAt(BEGINNING)).onPage(newest).findLast((item) => item instanceof Passed)
+    return { ...markAt(newest.cursor), ...(passed && { covered: passed.covered }) }
   }
 
   /** At once; a moment after each new connection; and now and then, since a proxy may lose messages, or be cut off, unnoticed. */
@@ -275,11 +279,12 @@ export function marksOf(bookmark: string, user: string): Map<string, Mark> {
 }
 
 function markToJson(mark: Mark): unknown {
-  return { cursor: Buffer.from(mark.cursor).toString("base64url"), beyond: [...mark.beyond].sort() }
+  return { cursor: Buffer.from(mark.cursor).toString("base64url"), beyond: [...mark.beyond].sort(), covered: [...mark.covered] }
 }
 
 function markOfJson(json: unknown): Mark {
-  const { cursor, beyond } = json as { cursor: unknown; beyond: unknown }
-  if (typeof cursor !== "string" || !Array.isArray(beyond)) throw new Error("a place without cursor and beyond")
-  return { cursor: Buffer.from(cursor, "base64url"), beyond: new Set(beyond.map(String)) }
+  const { cursor, beyond, covered } = json as Record<string, unknown>
+  if (typeof cursor !== "string" || !Array.isArray(beyond) || !Array.isArray(covered)) throw new Error("a place without cursor, beyond and covered")
+  const starts = covered.map(([start, seq]): [string, number] => [String(start), Number(seq)])
+  return { cursor: Buffer.from(cursor, "base64url"), beyond: new Set(beyond.map(String)), covered: new Map(starts) }
 }

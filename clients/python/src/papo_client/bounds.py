@@ -11,11 +11,15 @@ DEADLINE_SECONDS: Final = 30.0
 CONNECT_SECONDS: Final = 2.0
 """How long one attempt to connect and to shake hands may take."""
 
-HEARTBEAT_SECONDS: Final = 1.0
+HEARTBEAT_SECONDS: Final = 2.0
 """How often a connection is asked whether its peer lives. A process that hangs keeps its TCP connections."""
 
 HEARTBEAT_DEAD_SECONDS: Final = 4.0
 """A connection whose peer says nothing for so long is given up."""
+
+RECONNECT_SECONDS: Final = 3600.0
+"""libzmq would connect again by itself after so long; by then the socket is closed. Never (-1) is not safe: libzmq 4.3.5 then ends the
+program (`Assertion failed: !_more (src/fq.cpp:80)`) when a connection is lost between two frames of a message that is being received."""
 
 BACKOFF_MIN_SECONDS: Final = 0.05
 """The first pause after all addresses have failed; doubled each time, and varied by chance."""
@@ -24,7 +28,7 @@ BACKOFF_MAX_SECONDS: Final = 2.0
 """The longest such pause."""
 
 REPEAT_SECONDS: Final = 0.5
-"""The pause before a request is repeated whose refusal says that this may help."""
+"""The pause before a request is repeated whose refusal says that this may help; varied by chance."""
 
 WAITING_MAX: Final = 1024
 """Requests of one chat that may wait for their turn."""

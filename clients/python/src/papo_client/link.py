@@ -1,7 +1,7 @@
 """One connection of one ZeroMQ socket. It never comes back by itself: who holds it hears that it is lost, and makes another.
 
-libzmq connects again without a word, and then a REQ waits for ever for a reply that died with its broker. So its own reconnection is off,
-its monitor is read, and heartbeats find a peer that hangs.
+libzmq connects again without a word, and then a REQ waits for ever for a reply that died with its broker. So its own reconnection is put
+off until the link is long closed, its monitor is read, and heartbeats find a peer that hangs.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ import zmq
 import zmq.asyncio
 from zmq.utils.monitor import parse_monitor_message
 
-from papo_client.bounds import CONNECT_SECONDS, HEARTBEAT_DEAD_SECONDS, HEARTBEAT_SECONDS, MESSAGE_BYTES_MAX
+from papo_client.bounds import CONNECT_SECONDS, HEARTBEAT_DEAD_SECONDS, HEARTBEAT_SECONDS, MESSAGE_BYTES_MAX, RECONNECT_SECONDS
 
 _UP: Final = zmq.EVENT_HANDSHAKE_SUCCEEDED
 _LOST: Final[dict[int, str]] = {
@@ -35,7 +35,7 @@ class Link:
     def __init__(self, context: zmq.asyncio.Context, kind: int, address: str, topics: Iterable[str] = ()) -> None:
         self._socket = context.socket(kind)
         self._socket.linger = 0
-        self._socket.set(zmq.RECONNECT_IVL, -1)
+        self._socket.set(zmq.RECONNECT_IVL, int(1000 * RECONNECT_SECONDS))
         self._socket.set(zmq.MAXMSGSIZE, MESSAGE_BYTES_MAX)
         self._socket.set(zmq.HEARTBEAT_IVL, int(1000 * HEARTBEAT_SECONDS))
         self._socket.set(zmq.HEARTBEAT_TIMEOUT, int(1000 * HEARTBEAT_DEAD_SECONDS))

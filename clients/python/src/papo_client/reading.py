@@ -53,7 +53,7 @@ class Reading:
     def on_live(self, message: Message) -> list[Message]:
         """What is to be handed out now."""
         identity = message.message_id
-        if identity in self.ahead or identity in self._held or identity in self._given or self._is_covered(message):
+        if identity in self.ahead or identity in self._given or self._is_covered(message):
             return []
         room = len(self._held) < HELD_MAX if self.behind else len(self.ahead) < AHEAD_MAX
         if not room:

@@ -5,6 +5,7 @@ passed; where there are several brokers, at the next when one fails. A repeated 
 import asyncio
 import logging
 import os
+import random
 from collections.abc import Iterable, Mapping
 
 import zmq
@@ -80,10 +81,10 @@ class Requests:
                 if not reply.is_refusal:
                     return reply
                 refused = Refused(service, reply.code, reply.retry, reply.description, request_id)
-                if not reply.retry or time() + REPEAT_SECONDS >= deadline:
+                pause = REPEAT_SECONDS * random.uniform(0.5, 1.5)
+                if not reply.retry or time() + pause >= deadline:
                     raise refused
                 _log.debug("%s is repeated: %s", service, refused)
-                pause = REPEAT_SECONDS
             except LinkLost as lost:
                 cause = f"{self._rotation.current}: {lost}"
                 _log.debug("%s: %s", service, cause)

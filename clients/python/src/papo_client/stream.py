@@ -32,6 +32,8 @@ _log = logging.getLogger(__name__)
 BEGINNING = b""
 """The cursor before the first message."""
 
+NOT_OPEN = "the stream is not open: `async with chat.listen(...) as stream`"
+
 
 class _Found(enum.Enum):
     """What reading the histories on has brought."""
@@ -108,7 +110,7 @@ class Stream:
         Raises `Refused` with code `cursor_invalid` when a bookmark is of another cluster, `Closed` after the stream's end.
         """
         if not self._readings:
-            raise Closed("the stream is not open: `async with chat.listen(...) as stream`")
+            raise Closed(NOT_OPEN)
         while True:
             topic, item = await self._outbox.get()
             self._handed_out[topic].on(item)
@@ -118,6 +120,8 @@ class Stream:
     def bookmark(self) -> str:
         """Where the program stands, after the message that it was given last. A stream that is opened with it goes on there, in
         another process and years later too: take it when that message is dealt with, and keep it where it is safe."""
+        if not self._handed_out:
+            raise Closed(NOT_OPEN)
         places = {topic: _mark_to_json(handed_out.mark()) for topic, handed_out in self._handed_out.items()}
         return json.dumps({"papo_bookmark": 1, "user": self._user, "places": places})
 
