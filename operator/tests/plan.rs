@@ -3,10 +3,9 @@
 #[cfg(test)]
 mod common;
 
-use common::{cluster, desired, namespace_with, plan_for};
+use common::{Namespace, cluster, desired, namespace_with, plan_for};
 use kube::{Resource, ResourceExt};
 use papo_operator::{
-    observe::Observed,
     plan::{Cause, Steps},
     validate::{PodForm, ValidatedCluster},
 };
@@ -28,7 +27,7 @@ fn change<K: Clone>(live: &mut Arc<K>, edit: impl FnOnce(&mut K)) {
 #[test]
 fn where_nothing_exists_everything_is_applied() {
     let papo = cluster("papo", json!({}));
-    let plan = plan_for(&papo, &Observed::default());
+    let plan = plan_for(&papo, &Namespace::default());
     assert_eq!(plan.secrets.apply.len(), 1);
     assert_eq!(plan.service_accounts.apply.len(), 1);
     assert_eq!(plan.config_maps.apply.len(), 1);

@@ -97,9 +97,9 @@ class CutOff:
         self.kube, self.address = chat.kube, chat.get("pod", f"papo-server-{number}")["status"]["podIP"]
 
     def __enter__(self):
-        both_ways = "".join(f"ip {way} {self.address} tcp {port} {PEER_PORT} drop\n" for way in ("saddr", "daddr") for port in ("sport", "dport"))
-        chain = "type filter hook forward priority filter - 10; policy accept;"
-        self.kube.run("nft", "-f", "-", input=f"table inet {self.TABLE} {{ chain forward {{ {chain}\n{both_ways} }} }}\n")
+        both_ways = [f"ip {way} {self.address} tcp {port} {PEER_PORT} drop" for way in ("saddr", "daddr") for port in ("sport", "dport")]
+        chain = ["type filter hook forward priority filter - 10; policy accept", *both_ways]
+        self.kube.run("nft", "-f", "-", input="\n".join([f"table inet {self.TABLE} {{", "chain forward {", *chain, "}", "}", ""]))
         return self
 
     def __exit__(self, *_) -> None:
