@@ -278,9 +278,8 @@ impl Watches<'_> {
             unlisted.insert(kind.clone());
         });
         let unlisted = Arc::clone(&self.unlisted);
-        watcher(api::<K>(self.client, self.namespace), config)
-            .default_backoff()
-            .inspect(move |event| match event {
+        watcher(api::<K>(self.client, self.namespace), config).default_backoff().inspect(move |event| {
+            match event {
                 Ok(watcher::Event::InitDone) => {
                     unlisted.send_if_modified(|unlisted| unlisted.remove(&kind));
                 }
@@ -288,7 +287,8 @@ impl Watches<'_> {
                 Err(error) => {
                     tracing::warn!(%kind, %error, "a watch failed, and is tried again: is the kind there?");
                 }
-            })
+            }
+        })
     }
 
     /// A watch in a task of its own, whose objects bring their clusters to the controller's attention.

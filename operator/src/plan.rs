@@ -11,13 +11,11 @@ use crate::{
     resource::PodMonitor,
     volumes,
 };
-use k8s_openapi::{
-    api::{
-        apps::v1::{Deployment, StatefulSet},
-        core::v1::{ConfigMap, Secret, Service, ServiceAccount},
-        networking::v1::NetworkPolicy,
-        policy::v1::PodDisruptionBudget,
-    },
+use k8s_openapi::api::{
+    apps::v1::{Deployment, StatefulSet},
+    core::v1::{ConfigMap, Secret, Service, ServiceAccount},
+    networking::v1::NetworkPolicy,
+    policy::v1::PodDisruptionBudget,
 };
 use kube::{Resource, ResourceExt};
 use std::{collections::BTreeSet, fmt};
@@ -228,11 +226,7 @@ fn names<'a, K: Resource + 'a>(objects: impl Iterator<Item = &'a K>) -> BTreeSet
 }
 
 /// Applies, deletes and reports for a kind.
-fn all_steps<K: Kept>(
-    uid: &str,
-    desired: Vec<K>,
-    found: &Found<Live<K>>,
-) -> Result<Steps<K>, PlanError> {
+fn all_steps<K: Kept>(uid: &str, desired: Vec<K>, found: &Found<Live<K>>) -> Result<Steps<K>, PlanError> {
     let delete = obsolete(uid, &names(desired.iter()), found);
     Ok(Steps { delete, ..steps(uid, desired, found)? })
 }

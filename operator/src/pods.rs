@@ -204,7 +204,11 @@ mod tests {
             "status": status,
         }))
         .unwrap();
-        assert_eq!(MemberPod::of(&stripped(pod.clone())), MemberPod::of(&pod), "what is forgotten is never read");
+        assert_eq!(
+            MemberPod::of(&stripped(pod.clone())),
+            MemberPod::of(&pod),
+            "what is forgotten is never read"
+        );
         MemberPod::of(&pod)
     }
 

@@ -38,7 +38,8 @@ pub fn stripped(claim: PersistentVolumeClaim) -> PersistentVolumeClaim {
             ..ObjectMeta::default()
         },
         spec: spec.map(|spec| PersistentVolumeClaimSpec { resources: spec.resources, ..Default::default() }),
-        status: status.map(|status| PersistentVolumeClaimStatus { phase: status.phase, ..Default::default() }),
+        status: status
+            .map(|status| PersistentVolumeClaimStatus { phase: status.phase, ..Default::default() }),
     }
 }
 

@@ -86,7 +86,11 @@ impl<K: Kept> Live<K> {
     pub fn of(object: K) -> Result<Self, serde_json::Error> {
         let owner = Owner::of(object.meta());
         // What is nobody's or somebody else's is only ever looked at for that.
-        let json = if build::owning_cluster(object.meta()).is_some() { serde_json::to_vec(&object)? } else { Vec::new() };
+        let json = if build::owning_cluster(object.meta()).is_some() {
+            serde_json::to_vec(&object)?
+        } else {
+            Vec::new()
+        };
         Ok(Self {
             uid: object.uid().unwrap_or_default().into(),
             going: object.meta().deletion_timestamp.is_some(),
@@ -126,7 +130,11 @@ impl<K: Kept> Live<K> {
 
 impl<K: Kept> fmt::Debug for Live<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Live").field("uid", &self.uid).field("owner", &self.owner).field("read", &self.read).finish_non_exhaustive()
+        f.debug_struct("Live")
+            .field("uid", &self.uid)
+            .field("owner", &self.owner)
+            .field("read", &self.read)
+            .finish_non_exhaustive()
     }
 }
 
@@ -192,9 +200,76 @@ fn trim(metadata: &mut ObjectMeta) {
 /// Of a template: the image of its container, and its annotations.
 fn trimmed(template: PodTemplateSpec) -> PodTemplateSpec {
     let containers = template.spec.into_iter().flat_map(|spec| spec.containers);
-    let images = containers.map(|container| k8s_openapi::api::core::v1::Container { name: container.name, image: container.image, ..Default::default() });
+    let images = containers.map(|container| k8s_openapi::api::core::v1::Container {
+        name: container.name,
+        image: container.image,
+        ..Default::default()
+    });
     PodTemplateSpec {
-        metadata: template.metadata.map(|metadata| ObjectMeta { annotations: metadata.annotations, ..ObjectMeta::default() }),
+        metadata: template
+            .metadata
+            .map(|metadata| ObjectMeta { annotations: metadata.annotations, ..ObjectMeta::default() }),
         spec: Some(PodSpec { containers: images.collect(), ..PodSpec::default() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn map(hash: &str, data: &Value) -> ConfigMap {
+        let owner = json!({ "apiVersion": "papo.dev/v1alpha1", "kind": "ChatCluster", "name": "papo", "uid": "u", "controller": true });
+        let annotations = json!({ names::ANNOTATION_APPLIED_HASH: hash });
+        let metadata =
+            json!({ "name": "m", "uid": "m1", "ownerReferences": [owner], "annotations": annotations });
+        serde_json::from_value(json!({ "metadata": metadata, "data": data })).unwrap()
+    }
+
+    #[test]
+    fn what_was_found_to_say_it_is_known_by_its_hash_from_then_on() {
+        let live = Live::of(map("h1", &json!({ "a": "1", "b": "2" }))).unwrap();
+        assert!(live.is_owned_by("u") && !live.is_owned_by("v") && !live.going);
+        let wanted = map("h1", &json!({ "a": "1" }));
+        assert!(live.says(&wanted).unwrap() && live.says(&wanted).unwrap());
+        assert!(matches!(&*live.content.lock().unwrap(), Content::Built(hash) if **hash == *"h1"));
+        assert!(!live.says(&map("h2", &json!({ "a": "2" }))).unwrap());
+    }
+
+    #[test]
+    fn what_does_not_say_it_stays_whole() {
+        let live = Live::of(map("h1", &json!({ "a": "edited" }))).unwrap();
+        let wanted = map("h1", &json!({ "a": "1" }));
+        assert!(!live.says(&wanted).unwrap() && !live.says(&wanted).unwrap());
+        assert!(live.says(&map("h1", &json!({ "a": "edited" }))).unwrap());
+    }
+
+    #[test]
+    fn what_is_forgotten_of_a_workload_is_never_read() {
+        let servers: StatefulSet = serde_json::from_value(json!({
+            "metadata": { "name": "papo-server", "uid": "s", "generation": 2, "annotations": { names::ANNOTATION_MEMBERSHIP: "{}" } },
+            "spec": {
+                "replicas": 3, "selector": {}, "serviceName": "x", "updateStrategy": { "type": "OnDelete" },
+                "template": {
+                    "metadata": { "annotations": { names::ANNOTATION_TOKEN: "t" } },
+                    "spec": { "containers": [{ "name": "server", "image": "papo:1", "args": ["server"] }] },
+                },
+                "volumeClaimTemplates": [{ "spec": { "resources": { "requests": { "storage": "1Gi" } } } }],
+            },
+            "status": { "replicas": 3, "observedGeneration": 2, "updateRevision": "r2" },
+        }))
+        .unwrap();
+        let read = servers.clone().read();
+        assert_eq!(
+            (&read.metadata.name, &read.metadata.annotations),
+            (&servers.metadata.name, &servers.metadata.annotations)
+        );
+        assert_eq!((read.spec.replicas, &read.status), (Some(3), &servers.status));
+        assert_eq!(read.spec.update_strategy, servers.spec.update_strategy);
+        assert_eq!(read.spec.volume_claim_templates, servers.spec.volume_claim_templates);
+        let container = |set: &StatefulSet| set.spec.template.spec.as_ref().unwrap().containers[0].clone();
+        assert_eq!(container(&read).image, container(&servers).image);
+        assert_eq!(container(&read).args, None);
+        assert_eq!(read.spec.template.metadata, servers.spec.template.metadata);
     }
 }

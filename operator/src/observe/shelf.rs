@@ -45,7 +45,9 @@ impl<T> Shelf<T> {
         let all = self.lock();
         let Some(namespace) = all.get(namespace) else { return Found::new() };
         let names = namespace.clusters.get(cluster).into_iter().flatten();
-        names.filter_map(|name| Some((name.to_string(), Arc::clone(&namespace.objects.get(name)?.object)))).collect()
+        names
+            .filter_map(|name| Some((name.to_string(), Arc::clone(&namespace.objects.get(name)?.object))))
+            .collect()
     }
 
     /// Those of these names, whoever they belong to.
@@ -106,10 +108,13 @@ impl<T> Namespace<T> {
         if self.objects.get(name).is_some_and(|placed| placed.cluster.as_deref() != cluster) {
             self.remove(name);
         }
-        let name: Arc<str> = self.objects.get_key_value(name).map_or_else(|| name.into(), |(name, _)| Arc::clone(name));
+        let name: Arc<str> =
+            self.objects.get_key_value(name).map_or_else(|| name.into(), |(name, _)| Arc::clone(name));
         let cluster = cluster.map(|cluster| {
-            let cluster: Arc<str> =
-                self.clusters.get_key_value(cluster).map_or_else(|| cluster.into(), |(cluster, _)| Arc::clone(cluster));
+            let cluster: Arc<str> = self
+                .clusters
+                .get_key_value(cluster)
+                .map_or_else(|| cluster.into(), |(cluster, _)| Arc::clone(cluster));
             self.clusters.entry(Arc::clone(&cluster)).or_default().insert(Arc::clone(&name));
             cluster
         });
@@ -155,7 +160,10 @@ mod tests {
         shelf.put("chat", "broker", None, 4);
         shelf.put("else", "papo-a", Some("papo"), 5);
         assert_eq!(names(&shelf.of_cluster("chat", "papo")), ["papo-a", "papo-b"]);
-        assert_eq!(names(&shelf.of_names("chat", ["broker", "outro-a", "none"].map(str::to_owned))), ["broker", "outro-a"]);
+        assert_eq!(
+            names(&shelf.of_names("chat", ["broker", "outro-a", "none"].map(str::to_owned))),
+            ["broker", "outro-a"]
+        );
         shelf.remove("chat", "papo-a");
         shelf.remove("chat", "papo-a");
         assert_eq!(names(&shelf.of_cluster("chat", "papo")), ["papo-b"]);
