@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2034
 # What build, up, down, exec and load agree on. Sourced, never run.
 #
-# Everything of one cluster is under its state folder, everything it runs is in its network namespace and its cgroup: these three
+# Everything of one cluster is under its state folder, everything it runs is in its network namespace and its nodes' cgroups: these
 # are how its parts are found again, whatever became of the run that started them.
 
 kube="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
@@ -12,8 +12,6 @@ state="${PAPO_KUBE_STATE:-$cache/run}"
 cluster="$state/cluster" # gone after hack/kube/down
 log="$state/log"         # stays, and one older in log.previous
 kubeconfig="$state/kubeconfig"
-containerd_socket="$cluster/containerd.sock"
-node=node1
 node_address=198.18.0.1 # of RFC 2544's benchmarking range: in nobody's way
 
 # A cluster in another folder is another cluster, and may run beside this one.
@@ -27,6 +25,17 @@ cannot() { say "cannot host Kubernetes here: $*"; exit 3; }
 
 # Does KUBECONFIG name a cluster that is not this one (kind, minikube, any other)?
 foreign() { [[ -n "${KUBECONFIG:-}" && "$KUBECONFIG" != "$kubeconfig" ]]; }
+
+# The first node is the one that has the control plane; hack/kube/second-node adds the other.
+nodes=(node1 node2)
+# choose_node NUMBER: what follows is about that one.
+choose_node() {
+    node="${nodes[$1 - 1]}"
+    node_folder="$cluster/$node"
+    containerd_socket="$node_folder/containerd.sock"
+    # The pods' cgroups have a root of their own, because a kubelet removes every pod's cgroup that it does not know.
+    node_cgroup="$name-$node"
+}
 
 # For commands that may belong to the user's own setup, ours come last.
 use_foreign_tools() { export PATH="$PATH:$bin"; }

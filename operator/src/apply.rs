@@ -9,8 +9,8 @@ use crate::{
     build::{ON_DELETE, Token, Volume},
     metrics::Metrics,
     names::{self, Component},
-    observe::Found,
-    plan::{Apply, Cause, Delete, Plan, Steps, holder, is_owned_by},
+    observe::{Found, live::Owner},
+    plan::{Apply, Cause, Delete, Plan, Steps, holder},
     resource::{ChatCluster, PodMonitor},
     rollout::Target,
     validate::ValidatedCluster,
@@ -338,7 +338,7 @@ impl Stage<'_> {
         match request::<Secret, _>(self.metrics, "create", &name, api.create(&parameters, secret)).await {
             Err(error) if status(&error) == Some(CONFLICT) => {
                 let live = request::<Secret, _>(self.metrics, "get", &name, api.get(&name)).await?;
-                if is_owned_by(&live.metadata, &self.cluster.uid) && Token::of(&live).is_some() {
+                if is_owned_by(&live, &self.cluster.uid) && Token::of(&live).is_some() {
                     Err(ApplyError::Behind { name })
                 } else {
                     Err(taken(&live))
@@ -374,7 +374,7 @@ impl Stage<'_> {
                     // Something is there without our label: ours with its label edited, or somebody else's.
                     Err(error) if status(&error) == Some(CONFLICT) => {
                         let live = request::<K, _>(self.metrics, "get", &name, api.get(&name)).await?;
-                        if !is_owned_by(live.meta(), &self.cluster.uid) {
+                        if !is_owned_by(&live, &self.cluster.uid) {
                             return Err(taken(&live));
                         }
                         request::<K, _>(self.metrics, "apply", &name, api.patch(&name, &firm, &patch)).await
@@ -435,8 +435,12 @@ fn taken<K: Resource<DynamicType = ()>>(live: &K) -> ApplyError {
     ApplyError::Taken(crate::plan::Taken {
         kind: K::kind(&()).into_owned(),
         name: live.name_any(),
-        holder: holder(live.meta()),
+        holder: holder(Owner::of(live.meta()).as_ref()),
     })
+}
+
+fn is_owned_by<K: Resource>(live: &K, uid: &str) -> bool {
+    Owner::of(live.meta()).is_some_and(|owner| *owner.uid == *uid)
 }
 
 /// The HTTP status that the API server refused with.

@@ -12,7 +12,7 @@ use crate::{
     membership::{Change, Membership, Reports, Step},
     metrics::{Ending, Metrics},
     names::{self, Component},
-    observe::{self, Caches, Observed, Started, WatchesEnded},
+    observe::{self, Caches, Found, Observed, Started, WatchesEnded},
     pace::{News, Pace},
     plan::{self, Plan, PlanError, Taken},
     probe::Prober,
@@ -32,7 +32,6 @@ use kube::{
     },
 };
 use rolling::{Fleets, Rolling};
-use serde::Deserialize;
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
@@ -195,15 +194,16 @@ impl Operator {
             return Ok((Ending::Unchanged, Action::await_change()));
         }
         let (name, namespace) = (raw.name_any(), raw.namespace().unwrap_or_default());
-        let observed = self.caches.observe(&namespace);
-        let previous = ChatClusterStatus::deserialize(&raw.status).ok();
+        let observed = self.caches.observe(&namespace, &name);
+        let mut sets = observed.sets();
+        let previous: Option<ChatClusterStatus> = raw.status.read().ok();
         let page = Page {
             generation: metadata.generation.unwrap_or_default(),
             previous: previous.as_ref(),
             now: Timestamp::now(),
         };
-        let servers = observed.stateful_sets.get(&names::component(&name, Component::Server));
-        let cluster = match validate::validate(raw, servers.map(AsRef::as_ref), &self.default_image) {
+        let servers = sets.get(&names::component(&name, Component::Server)).cloned();
+        let cluster = match validate::validate(raw, servers.as_deref(), &self.default_image) {
             Ok(cluster) => cluster,
             Err(problems) => {
                 let status = status::of_invalid(page, &name, &problems);
@@ -214,7 +214,7 @@ impl Operator {
                 ));
             }
         };
-        let fleets = Fleets::of(&cluster, &observed.stateful_sets, &observed.pods);
+        let fleets = Fleets::of(&cluster, &sets, &observed.pods);
         let said = self.prober.ask(&fleets.servers.addresses()).await;
         let Some((cluster, change)) =
             self.step(cluster, servers.is_some(), fleets.is_rolling(), &said).await?
@@ -236,7 +236,6 @@ impl Operator {
             apply::touch_servers(&self.client, &self.metrics, &cluster).await;
         }
         // The newest that is known: what was just applied, Kubernetes has not taken note of yet.
-        let mut sets = observed.stateful_sets.clone();
         sets.extend(applied.stateful_sets.iter().map(|live| (live.name_any(), Arc::new(live.clone()))));
         let fleets = Fleets::of(&cluster, &sets, &observed.pods);
         // Not when one is only wanted, and waits for the rollout.
@@ -246,7 +245,7 @@ impl Operator {
         } else {
             Rolling::Settled
         };
-        let workloads = workloads(&cluster, &observed, &applied);
+        let workloads = workloads(&cluster, &sets, &observed, &applied);
         let words = rolling.words();
         let outcome = Outcome {
             workloads: &workloads,
@@ -334,7 +333,7 @@ impl Operator {
     }
 
     fn plan(&self, cluster: &ValidatedCluster, observed: &Observed) -> Result<Plan, ReconcileError> {
-        let there = observed.secrets.get(&names::token(&cluster.name)).and_then(|secret| Token::of(secret));
+        let there = observed.secrets.get(&names::token(&cluster.name)).and_then(|secret| secret.read.clone());
         let token = match there {
             Some(token) => token,
             None => Token::random().map_err(ReconcileError::Token)?,
@@ -396,18 +395,21 @@ impl Told {
 }
 
 /// How far every workload of the cluster is, by the newest that is known of it.
-fn workloads(cluster: &ValidatedCluster, observed: &Observed, applied: &Applied) -> Vec<Workload> {
+fn workloads(
+    cluster: &ValidatedCluster,
+    sets: &Found<StatefulSet>,
+    observed: &Observed,
+    applied: &Applied,
+) -> Vec<Workload> {
     let spec = &cluster.spec;
     let stateful = |component, wanted| {
-        let name = names::component(&cluster.name, component);
-        let newest = applied.stateful_sets.iter().find(|live| live.name_any() == name);
-        let live = newest.or_else(|| observed.stateful_sets.get(&name).map(AsRef::as_ref));
-        Workload::of_stateful_set(component, wanted, live)
+        let live = sets.get(&names::component(&cluster.name, component));
+        Workload::of_stateful_set(component, wanted, live.map(AsRef::as_ref))
     };
     let stateless = |component, wanted| {
         let name = names::component(&cluster.name, component);
         let newest = applied.deployments.iter().find(|live| live.name_any() == name);
-        let live = newest.or_else(|| observed.deployments.get(&name).map(AsRef::as_ref));
+        let live = newest.or_else(|| observed.deployments.get(&name).map(|live| live.read.as_ref()));
         Workload::of_deployment(component, wanted, live)
     };
     vec![

@@ -4,7 +4,7 @@
 //! this operator: the schema is upgraded first, and fills in defaults of new fields everywhere. It is left aside and told of, as an
 //! operator that stopped at it would look after no cluster at all.
 
-use crate::crd;
+use crate::{crd, resource::Json};
 use papo_settings::{
     ChatCluster, SettingsError,
     cluster::{API_VERSION, KIND},
@@ -27,8 +27,9 @@ pub struct Manifest {
 ///
 /// # Errors
 /// [`SettingsError`], in one line that names field and value.
-pub fn read(name: &str, namespace: &str, spec: &Value) -> Result<Manifest, SettingsError> {
-    let spec = if spec.is_null() { json!({}) } else { spec.clone() };
+pub fn read(name: &str, namespace: &str, spec: &Json) -> Result<Manifest, SettingsError> {
+    // Text that came as JSON is JSON; what is not there says nothing.
+    let spec = spec.read().ok().filter(|spec: &Value| !spec.is_null()).unwrap_or_else(|| json!({}));
     let mut manifest = json!({
         "apiVersion": API_VERSION,
         "kind": KIND,
@@ -116,7 +117,7 @@ mod tests {
             "podMetadata": { "labels": { "team": "chat" } },
             "scheduling": { "tolerations": [{ "key": "a" }, { "key": "b", "since": "now" }] },
         });
-        let manifest = read("papo", "chat", &spec).unwrap();
+        let manifest = read("papo", "chat", &spec.into()).unwrap();
         assert_eq!(
             manifest.unknown,
             ["spec.broker.zones", "spec.federation", "spec.scheduling.tolerations[1].since"]
@@ -130,7 +131,7 @@ mod tests {
     #[test]
     fn a_value_that_no_version_here_knows_is_still_wrong() {
         let spec = json!({ "federation": {}, "durability": "quorum" });
-        let error = read("papo", "chat", &spec).unwrap_err().to_string();
+        let error = read("papo", "chat", &spec.into()).unwrap_err().to_string();
         assert!(error.contains("durability") && error.contains("quorum"), "{error}");
     }
 

@@ -9,7 +9,6 @@ use prometheus::{
     Histogram, HistogramOpts, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
     core::Collector,
 };
-use serde::Deserialize;
 use std::time::Duration;
 
 /// How a reconcile ended.
@@ -100,8 +99,8 @@ impl Metrics {
             self.clusters.with_label_values(&[phase.as_str()]).set(0);
         }
         for cluster in clusters.map(Store::state).unwrap_or_default() {
-            let phase =
-                ChatClusterStatus::deserialize(&cluster.status).map_or(Phase::Pending, |status| status.phase);
+            let status: Option<ChatClusterStatus> = cluster.status.read().ok();
+            let phase = status.map_or(Phase::Pending, |status| status.phase);
             self.clusters.with_label_values(&[phase.as_str()]).inc();
         }
         TextEncoder::new().encode_to_string(&self.registry.gather())

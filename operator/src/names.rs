@@ -3,6 +3,7 @@
 //! Every name is the cluster's and a suffix, so that clusters of one namespace never meet; the plain aliases are the exception, and
 //! [`crate::plan`] decides who gets them.
 
+use papo_settings::bounds;
 use std::{collections::BTreeMap, fmt};
 
 /// Whom the API server notes as the manager of the fields that the operator sets.
@@ -164,6 +165,15 @@ pub fn is_alias(service: &str) -> bool {
             .is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
     };
     fixed.contains(&service) || REF_ALIASES.contains(&service) || numbered()
+}
+
+/// Every name under which a cluster may want a Service.
+pub fn every_service(cluster: &str) -> impl Iterator<Item = String> {
+    let fixed = [Component::Broker, Component::Proxy, Component::Ref].map(Component::as_str).into_iter();
+    let numbered = (1..=bounds::SERVER_REPLICAS.max).map(|number| format!("server-{number}"));
+    let aliases = fixed.chain(REF_ALIASES).map(str::to_owned).chain(numbered);
+    let own = [server_peers(cluster), broker_workers(cluster), proxy_publishers(cluster), external(cluster)];
+    aliases.flat_map(move |alias| [format!("{cluster}-{alias}"), alias]).chain(own)
 }
 
 /// Labels that select the pods of a component; they can never change, as a workload's selector cannot.

@@ -1,13 +1,17 @@
 //! What exists: read from the watches' caches, so that looking costs the API server nothing.
 //!
 //! All kinds but Services are watched by the operator's label. Services are watched all, as a plain alias may belong to anybody; of
-//! those that are not ours only metadata is kept.
+//! those that are not ours only the owner is kept. How little is kept of the rest: [`live`].
+
+pub mod live;
+pub mod shelf;
 
 use crate::{
     build::owning_cluster,
     names::{self, Component},
     pods,
     resource::{ChatCluster, PodMonitor},
+    volumes,
 };
 use futures::{
     SinkExt, Stream, StreamExt,
@@ -30,7 +34,9 @@ use kube::{
         watcher,
     },
 };
+use live::Live;
 use serde::de::DeserializeOwned;
+use shelf::{Listed, Shelf};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Debug,
@@ -44,34 +50,42 @@ const NOT_FOUND: u16 = 404;
 /// Touched objects that wait for the controller; a full queue holds the watches back, and nothing is lost.
 const TRIGGERS_MAX: usize = 1_024;
 
-/// The objects of one kind in one namespace, by name.
+/// Objects of one kind and one namespace, by name.
 pub type Found<K> = BTreeMap<String, Arc<K>>;
 
-/// What exists in a namespace. Not all of it belongs to one cluster, or to us.
-#[derive(Debug, Clone, Default)]
+/// What exists of a cluster, and under the names that it may want. Not all of it belongs to it, or to us.
+#[derive(Debug, Default)]
 pub struct Observed {
     /// ServiceAccounts.
-    pub service_accounts: Found<ServiceAccount>,
+    pub service_accounts: Found<Live<ServiceAccount>>,
     /// Secrets.
-    pub secrets: Found<Secret>,
+    pub secrets: Found<Live<Secret>>,
     /// ConfigMaps.
-    pub config_maps: Found<ConfigMap>,
-    /// Services, all of the namespace.
-    pub services: Found<Service>,
+    pub config_maps: Found<Live<ConfigMap>>,
+    /// Services, whoever made them.
+    pub services: Found<Live<Service>>,
     /// StatefulSets.
-    pub stateful_sets: Found<StatefulSet>,
+    pub stateful_sets: Found<Live<StatefulSet>>,
     /// Deployments.
-    pub deployments: Found<Deployment>,
+    pub deployments: Found<Live<Deployment>>,
     /// PodDisruptionBudgets.
-    pub pod_disruption_budgets: Found<PodDisruptionBudget>,
+    pub pod_disruption_budgets: Found<Live<PodDisruptionBudget>>,
     /// NetworkPolicies.
-    pub network_policies: Found<NetworkPolicy>,
+    pub network_policies: Found<Live<NetworkPolicy>>,
     /// PodMonitors, where Kubernetes knows the kind.
-    pub pod_monitors: Option<Found<PodMonitor>>,
+    pub pod_monitors: Option<Found<Live<PodMonitor>>>,
     /// Claims of volumes.
     pub claims: Found<PersistentVolumeClaim>,
     /// Pods, as far as [`crate::pods`] reads them.
     pub pods: Found<Pod>,
+}
+
+impl Observed {
+    /// The StatefulSets as far as they are read.
+    #[must_use]
+    pub fn sets(&self) -> Found<StatefulSet> {
+        self.stateful_sets.iter().map(|(name, live)| (name.clone(), Arc::clone(&live.read))).collect()
+    }
 }
 
 /// The watches ended.
@@ -86,17 +100,17 @@ pub struct Caches {
     unlisted: watch::Receiver<BTreeSet<String>>,
     /// The ChatClusters.
     pub clusters: Store<ChatCluster>,
-    service_accounts: Store<ServiceAccount>,
-    secrets: Store<Secret>,
-    config_maps: Store<ConfigMap>,
-    services: Store<Service>,
-    stateful_sets: Store<StatefulSet>,
-    deployments: Store<Deployment>,
-    pod_disruption_budgets: Store<PodDisruptionBudget>,
-    network_policies: Store<NetworkPolicy>,
-    pod_monitors: Option<Store<PodMonitor>>,
-    claims: Store<PersistentVolumeClaim>,
-    pods: Store<Pod>,
+    service_accounts: Shelf<Live<ServiceAccount>>,
+    secrets: Shelf<Live<Secret>>,
+    config_maps: Shelf<Live<ConfigMap>>,
+    services: Shelf<Live<Service>>,
+    stateful_sets: Shelf<Live<StatefulSet>>,
+    deployments: Shelf<Live<Deployment>>,
+    pod_disruption_budgets: Shelf<Live<PodDisruptionBudget>>,
+    network_policies: Shelf<Live<NetworkPolicy>>,
+    pod_monitors: Option<Shelf<Live<PodMonitor>>>,
+    claims: Shelf<PersistentVolumeClaim>,
+    pods: Shelf<Pod>,
 }
 
 impl Caches {
@@ -108,28 +122,25 @@ impl Caches {
         self.unlisted.clone().wait_for(BTreeSet::is_empty).await.map(drop).map_err(|_| WatchesEnded)
     }
 
-    /// What the caches hold of a namespace.
+    /// What the caches hold of a cluster.
     #[must_use]
-    pub fn observe(&self, namespace: &str) -> Observed {
+    pub fn observe(&self, namespace: &str, cluster: &str) -> Observed {
+        let mut services = self.services.of_cluster(namespace, cluster);
+        services.extend(self.services.of_names(namespace, names::every_service(cluster)));
         Observed {
-            service_accounts: found(&self.service_accounts, namespace),
-            secrets: found(&self.secrets, namespace),
-            config_maps: found(&self.config_maps, namespace),
-            services: found(&self.services, namespace),
-            stateful_sets: found(&self.stateful_sets, namespace),
-            deployments: found(&self.deployments, namespace),
-            pod_disruption_budgets: found(&self.pod_disruption_budgets, namespace),
-            network_policies: found(&self.network_policies, namespace),
-            pod_monitors: self.pod_monitors.as_ref().map(|store| found(store, namespace)),
-            claims: found(&self.claims, namespace),
-            pods: found(&self.pods, namespace),
+            service_accounts: self.service_accounts.of_cluster(namespace, cluster),
+            secrets: self.secrets.of_cluster(namespace, cluster),
+            config_maps: self.config_maps.of_cluster(namespace, cluster),
+            services,
+            stateful_sets: self.stateful_sets.of_cluster(namespace, cluster),
+            deployments: self.deployments.of_cluster(namespace, cluster),
+            pod_disruption_budgets: self.pod_disruption_budgets.of_cluster(namespace, cluster),
+            network_policies: self.network_policies.of_cluster(namespace, cluster),
+            pod_monitors: self.pod_monitors.as_ref().map(|shelf| shelf.of_cluster(namespace, cluster)),
+            claims: self.claims.of_cluster(namespace, cluster),
+            pods: self.pods.of_cluster(namespace, cluster),
         }
     }
-}
-
-fn found<K: Resource<DynamicType = ()> + Clone + 'static>(store: &Store<K>, namespace: &str) -> Found<K> {
-    let here = store.state_filter(|object| object.meta().namespace.as_deref() == Some(namespace));
-    here.into_iter().map(|object| (object.name_any(), object)).collect()
 }
 
 /// The watches, started.
@@ -171,21 +182,21 @@ pub fn watch(
     let receiver = unlisted.subscribe();
     let (store, writer) = reflector::store();
     let watches = Watches { client, namespace, clusters: &store, triggers, unlisted };
-    let clusters = watches.listen(watcher::Config::default(), strip, writer);
+    let clusters = watches.clusters(writer);
     let caches = Caches {
         unlisted: receiver,
         clusters: store.clone(),
-        service_accounts: watches.start(ours(), strip),
-        secrets: watches.start(ours(), strip),
-        config_maps: watches.start(ours(), strip),
-        services: watches.start(watcher::Config::default(), strip_service),
-        stateful_sets: watches.start(ours(), strip),
-        deployments: watches.start(ours(), strip),
-        pod_disruption_budgets: watches.start(ours(), strip),
-        network_policies: watches.start(ours(), strip),
-        pod_monitors: knows_pod_monitors.then(|| watches.start(ours(), strip)),
-        claims: watches.start(volumes_of_servers(), strip),
-        pods: watches.start(ours(), pods::strip),
+        service_accounts: watches.start(ours(), Live::of),
+        secrets: watches.start(ours(), Live::of),
+        config_maps: watches.start(ours(), Live::of),
+        services: watches.start(watcher::Config::default(), Live::of),
+        stateful_sets: watches.start(ours(), Live::of),
+        deployments: watches.start(ours(), Live::of),
+        pod_disruption_budgets: watches.start(ours(), Live::of),
+        network_policies: watches.start(ours(), Live::of),
+        pod_monitors: knows_pod_monitors.then(|| watches.start(ours(), Live::of)),
+        claims: watches.start(volumes_of_servers(), |claim| Ok(volumes::stripped(claim))),
+        pods: watches.start(ours(), |pod| Ok(pods::stripped(pod))),
     };
     Started { caches, clusters, touched }
 }
@@ -249,44 +260,51 @@ impl<K> Watched for K where
 }
 
 impl Watches<'_> {
-    /// A watch that fills a store, and gives every object that changed or went.
+    /// The watch of the ChatClusters, which fills a store and gives every one that changed or went.
+    fn clusters(
+        &self,
+        writer: Writer<ChatCluster>,
+    ) -> impl Stream<Item = Result<ChatCluster, watcher::Error>> + Send + use<> {
+        self.listen(watcher::Config::default()).modify(strip_cluster).reflect(writer).touched_objects()
+    }
+
+    /// A watch that counts as unlisted until it has brought its first list, and whose failures are logged.
     fn listen<K: Watched>(
         &self,
         config: watcher::Config,
-        strip: fn(&mut K),
-        writer: Writer<K>,
-    ) -> impl Stream<Item = Result<K, watcher::Error>> + Send + use<K> {
+    ) -> impl Stream<Item = Result<watcher::Event<K>, watcher::Error>> + Send + use<K> {
         let kind = K::kind(&()).into_owned();
         self.unlisted.send_modify(|unlisted| {
             unlisted.insert(kind.clone());
         });
         let unlisted = Arc::clone(&self.unlisted);
-        let on_event = move |event: &Result<watcher::Event<K>, watcher::Error>| match event {
-            Ok(watcher::Event::InitDone) => {
-                unlisted.send_if_modified(|unlisted| unlisted.remove(&kind));
+        watcher(api::<K>(self.client, self.namespace), config).default_backoff().inspect(move |event| {
+            match event {
+                Ok(watcher::Event::InitDone) => {
+                    unlisted.send_if_modified(|unlisted| unlisted.remove(&kind));
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::warn!(%kind, %error, "a watch failed, and is tried again: is the kind there?");
+                }
             }
-            Ok(_) => {}
-            Err(error) => {
-                tracing::warn!(%kind, %error, "a watch failed, and is tried again: is the kind there?");
-            }
-        };
-        watcher(api::<K>(self.client, self.namespace), config)
-            .default_backoff()
-            .modify(strip)
-            .reflect(writer)
-            .inspect(on_event)
-            .touched_objects()
+        })
     }
 
     /// A watch in a task of its own, whose objects bring their clusters to the controller's attention.
-    fn start<K: Watched>(&self, config: watcher::Config, strip: fn(&mut K)) -> Store<K> {
-        let (store, writer) = reflector::store();
-        let objects = self.listen(config, strip, writer);
-        let (clusters, mut triggers) = (self.clusters.clone(), self.triggers.clone());
+    fn start<K: Watched, T: Send + Sync + 'static>(
+        &self,
+        config: watcher::Config,
+        keep: fn(K) -> Result<T, serde_json::Error>,
+    ) -> Shelf<T> {
+        let shelf = Shelf::default();
+        let events = self.listen::<K>(config);
+        let (clusters, mut triggers, filled) = (self.clusters.clone(), self.triggers.clone(), shelf.clone());
         tokio::spawn(async move {
-            let mut objects = pin!(objects);
-            while let Some(event) = objects.next().await {
-                for cluster in event.iter().flat_map(|object| concerned(object, &clusters)) {
+            let (mut events, mut listed) = (pin!(events), Listed::default());
+            while let Some(event) = events.next().await {
+                let Ok(event) = event else { continue };
+                for cluster in take(&filled, &mut listed, event, keep, &clusters) {
                     // Nobody listens any more only when the process ends.
                     if triggers.send(cluster).await.is_err() {
                         return;
@@ -294,12 +312,61 @@ impl Watches<'_> {
                 }
             }
         });
-        store
+        shelf
     }
 }
 
-/// The clusters to look at when this object changed: its owner; for a pod or a volume's claim, which Kubernetes made, the one that its
-/// label names; and, for a plain name, all of its namespace, as one may now get it.
+/// Does to a shelf what a watch tells; gives the clusters to look at.
+fn take<K: Watched, T>(
+    shelf: &Shelf<T>,
+    listed: &mut Listed,
+    event: watcher::Event<K>,
+    keep: fn(K) -> Result<T, serde_json::Error>,
+    clusters: &Store<ChatCluster>,
+) -> Vec<ObjectRef<ChatCluster>> {
+    let (object, is_listed, is_there) = match event {
+        watcher::Event::Init => {
+            *listed = Listed::default();
+            return Vec::new();
+        }
+        watcher::Event::InitDone => {
+            shelf.keep_only(&std::mem::take(listed));
+            return Vec::new();
+        }
+        watcher::Event::InitApply(object) => (object, true, true),
+        watcher::Event::Apply(object) => (object, false, true),
+        watcher::Event::Delete(object) => (object, false, false),
+    };
+    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+    let (concerned, cluster) = (concerned(&object, clusters), home(&object));
+    if is_listed {
+        listed.add(&namespace, &name);
+    }
+    if is_there {
+        let mut object = object;
+        strip(&mut object);
+        match keep(object) {
+            Ok(kept) => shelf.put(&namespace, &name, cluster.as_deref(), kept),
+            Err(error) => {
+                tracing::warn!(kind = %K::kind(&()), %namespace, %name, %error, "an object could not be kept");
+            }
+        }
+    } else {
+        shelf.remove(&namespace, &name);
+    }
+    concerned
+}
+
+/// The cluster that an object belongs to: its owner; for a pod or a volume's claim, which Kubernetes made, the one that its label names.
+fn home<K: Resource<DynamicType = ()>>(object: &K) -> Option<String> {
+    if matches!(K::kind(&()).as_ref(), "Pod" | "PersistentVolumeClaim") {
+        return object.labels().get(names::LABEL_INSTANCE).cloned();
+    }
+    owning_cluster(object.meta()).map(|owner| owner.name.clone())
+}
+
+/// The clusters to look at when this object changed: the one that it belongs to; and, for a plain name, all of its namespace, as one may
+/// now get it.
 fn concerned<K: Resource<DynamicType = ()>>(
     object: &K,
     clusters: &Store<ChatCluster>,
@@ -311,24 +378,16 @@ fn concerned<K: Resource<DynamicType = ()>>(
             clusters.state_filter(|cluster| cluster.meta().namespace.as_deref() == Some(namespace));
         return neighbours.iter().map(|cluster| ObjectRef::from_obj(cluster.as_ref())).collect();
     }
-    if matches!(K::kind(&()).as_ref(), "Pod" | "PersistentVolumeClaim") {
-        let name = object.labels().get(names::LABEL_INSTANCE);
-        return name.map(|name| ObjectRef::new(name).within(namespace)).into_iter().collect();
-    }
-    let owner = owning_cluster(metadata);
-    owner.map(|owner| ObjectRef::new(&owner.name).within(namespace)).into_iter().collect()
+    home(object).map(|cluster| ObjectRef::new(&cluster).within(namespace)).into_iter().collect()
 }
 
 /// Forgets what the operator never reads.
-pub fn strip<K: Resource>(object: &mut K) {
+fn strip<K: Resource>(object: &mut K) {
     object.meta_mut().managed_fields = None;
 }
 
-fn strip_service(service: &mut Service) {
-    strip(service);
-    if owning_cluster(&service.metadata).is_none() {
-        service.spec = None;
-        service.status = None;
-        service.metadata.annotations = None;
-    }
+fn strip_cluster(cluster: &mut ChatCluster) {
+    strip(cluster);
+    // What kubectl notes for itself, as long as the spec.
+    cluster.metadata.annotations = None;
 }

@@ -67,7 +67,10 @@ mod tests {
         assert_eq!(pace.wait(now, &"a", News::States), Duration::ZERO);
         pace.on_written(now, "a");
         assert_eq!(pace.wait(now + Duration::from_secs(10), &"a", News::Words), Duration::from_secs(20));
-        assert_eq!(pace.wait(now + Duration::from_millis(300), &"a", News::States), Duration::from_millis(700));
+        assert_eq!(
+            pace.wait(now + Duration::from_millis(300), &"a", News::States),
+            Duration::from_millis(700)
+        );
         assert_eq!(pace.wait(now + Duration::from_secs(1), &"a", News::States), Duration::ZERO);
         assert_eq!(pace.wait(now, &"b", News::Words), Duration::ZERO);
         assert_eq!(pace.wait(now + PAUSE, &"a", News::Words), Duration::ZERO);

@@ -3,23 +3,21 @@
 //! Nobody's objects are stolen: a name that another owner holds is reported and left alone, each name by itself.
 
 use crate::{
-    build::{ON_DELETE, Resources, Volume, owner},
-    compare::covers,
-    observe::{Found, Observed},
+    build::{ON_DELETE, Resources, Volume},
+    observe::{
+        Found, Observed,
+        live::{Kept, Live, Owner},
+    },
     resource::PodMonitor,
     volumes,
 };
-use k8s_openapi::{
-    api::{
-        apps::v1::{Deployment, StatefulSet},
-        core::v1::{ConfigMap, Secret, Service, ServiceAccount},
-        networking::v1::NetworkPolicy,
-        policy::v1::PodDisruptionBudget,
-    },
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+use k8s_openapi::api::{
+    apps::v1::{Deployment, StatefulSet},
+    core::v1::{ConfigMap, Secret, Service, ServiceAccount},
+    networking::v1::NetworkPolicy,
+    policy::v1::PodDisruptionBudget,
 };
 use kube::{Resource, ResourceExt};
-use serde::Serialize;
 use std::{collections::BTreeSet, fmt};
 
 /// Why there is no plan.
@@ -213,13 +211,14 @@ pub fn plan(uid: &str, desired: Resources, observed: &Observed) -> Result<Plan, 
 }
 
 /// To say `OnDelete` beside what the other strategy left behind is refused, and only a patch of its own can take that away.
-fn taken_over(uid: &str, found: &Found<StatefulSet>, desired: &[StatefulSet]) -> Vec<String> {
-    let live = desired.iter().filter_map(|set| found.get(&set.name_any()));
-    let rolled_by_kubernetes = live.filter(|live| {
-        let strategy = live.spec.update_strategy.as_ref().and_then(|strategy| strategy.type_.as_deref());
-        is_owned_by(&live.metadata, uid) && strategy != Some(ON_DELETE)
-    });
-    rolled_by_kubernetes.map(|live| live.name_any()).collect()
+fn taken_over(uid: &str, found: &Found<Live<StatefulSet>>, desired: &[StatefulSet]) -> Vec<String> {
+    let names = desired.iter().map(ResourceExt::name_any);
+    let rolled_by_kubernetes = |name: &String| {
+        let Some(live) = found.get(name) else { return false };
+        let strategy = live.read.spec.update_strategy.as_ref().and_then(|strategy| strategy.type_.as_deref());
+        live.is_owned_by(uid) && strategy != Some(ON_DELETE)
+    };
+    names.filter(rolled_by_kubernetes).collect()
 }
 
 fn names<'a, K: Resource + 'a>(objects: impl Iterator<Item = &'a K>) -> BTreeSet<String> {
@@ -227,19 +226,13 @@ fn names<'a, K: Resource + 'a>(objects: impl Iterator<Item = &'a K>) -> BTreeSet
 }
 
 /// Applies, deletes and reports for a kind.
-fn all_steps<K>(uid: &str, desired: Vec<K>, found: &Found<K>) -> Result<Steps<K>, PlanError>
-where
-    K: Resource<DynamicType = ()> + Serialize,
-{
+fn all_steps<K: Kept>(uid: &str, desired: Vec<K>, found: &Found<Live<K>>) -> Result<Steps<K>, PlanError> {
     let delete = obsolete(uid, &names(desired.iter()), found);
     Ok(Steps { delete, ..steps(uid, desired, found)? })
 }
 
 /// Applies and reports for a kind.
-fn steps<K>(uid: &str, desired: Vec<K>, found: &Found<K>) -> Result<Steps<K>, PlanError>
-where
-    K: Resource<DynamicType = ()> + Serialize,
-{
+fn steps<K: Kept>(uid: &str, desired: Vec<K>, found: &Found<Live<K>>) -> Result<Steps<K>, PlanError> {
     let mut steps = Steps::none();
     for object in desired {
         let name = object.name_any();
@@ -247,12 +240,12 @@ where
             steps.apply.push(Apply { object, cause: Cause::Missing });
             continue;
         };
-        if !is_owned_by(live.meta(), uid) {
+        if !live.is_owned_by(uid) {
             let kind = K::kind(&()).into_owned();
-            steps.taken.push(Taken { kind, name, holder: holder(live.meta()) });
-        } else if live.meta().deletion_timestamp.is_some() {
+            steps.taken.push(Taken { kind, name, holder: holder(live.owner.as_ref()) });
+        } else if live.going {
             // It is going. When it is gone, it is missing.
-        } else if !covers(&serde_json::to_value(live.as_ref())?, &serde_json::to_value(&object)?) {
+        } else if !live.says(&object)? {
             steps.apply.push(Apply { object, cause: Cause::Differs });
         }
     }
@@ -260,22 +253,15 @@ where
 }
 
 /// What the cluster owns and no longer wants.
-fn obsolete<K: Resource>(uid: &str, wanted: &BTreeSet<String>, found: &Found<K>) -> Vec<Delete> {
-    let ours = found.iter().filter(|(name, live)| !wanted.contains(*name) && is_owned_by(live.meta(), uid));
-    let present = ours.filter(|(_, live)| live.meta().deletion_timestamp.is_none());
-    present
-        .filter_map(|(name, live)| Some(Delete { name: name.clone(), uid: live.meta().uid.clone()? }))
-        .collect()
-}
-
-/// Whether the cluster with this uid made it.
-pub fn is_owned_by(metadata: &ObjectMeta, uid: &str) -> bool {
-    owner(metadata).is_some_and(|owner| owner.uid == uid)
+fn obsolete<K: Kept>(uid: &str, wanted: &BTreeSet<String>, found: &Found<Live<K>>) -> Vec<Delete> {
+    let ours = found.iter().filter(|(name, live)| !wanted.contains(*name) && live.is_owned_by(uid));
+    let present = ours.filter(|(_, live)| !live.going && !live.uid.is_empty());
+    present.map(|(name, live)| Delete { name: name.clone(), uid: live.uid.to_string() }).collect()
 }
 
 /// Who holds an object that is not ours.
-pub fn holder(metadata: &ObjectMeta) -> String {
-    match owner(metadata) {
+pub fn holder(owner: Option<&Owner>) -> String {
+    match owner {
         Some(owner) => format!("belongs to {} {}", owner.kind, owner.name),
         None => "was made by somebody else".to_owned(),
     }

@@ -168,8 +168,8 @@ impl Fleet {
 }
 
 /// Forgets what the operator never reads of a pod, which is most of it.
-pub fn strip(pod: &mut Pod) {
-    pod.metadata.managed_fields = None;
+#[must_use]
+pub fn stripped(mut pod: Pod) -> Pod {
     if let Some(spec) = pod.spec.take() {
         let containers = spec.containers.into_iter().map(|container| k8s_openapi::api::core::v1::Container {
             name: container.name,
@@ -189,6 +189,7 @@ pub fn strip(pod: &mut Pod) {
             ..PodStatus::default()
         });
     }
+    pod
 }
 
 #[cfg(test)]
@@ -203,9 +204,11 @@ mod tests {
             "status": status,
         }))
         .unwrap();
-        let mut stripped = pod.clone();
-        strip(&mut stripped);
-        assert_eq!(MemberPod::of(&stripped), MemberPod::of(&pod), "what is forgotten is never read");
+        assert_eq!(
+            MemberPod::of(&stripped(pod.clone())),
+            MemberPod::of(&pod),
+            "what is forgotten is never read"
+        );
         MemberPod::of(&pod)
     }
 

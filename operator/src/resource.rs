@@ -9,7 +9,7 @@ use k8s_openapi::{
 };
 use kube::Resource;
 use papo_settings::cluster::KIND;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::borrow::Cow;
 
@@ -21,17 +21,49 @@ pub const VERSION: &str = "v1alpha1";
 pub const PLURAL: &str = "chatclusters";
 
 /// A ChatCluster, read as far as nothing can go wrong.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 pub struct ChatCluster {
     /// Name, namespace, uid, generation.
     #[serde(default)]
     pub metadata: ObjectMeta,
     /// What the cluster shall be.
-    #[serde(default, skip_serializing_if = "Value::is_null")]
-    pub spec: Value,
+    #[serde(default)]
+    pub spec: Json,
     /// What was last said of it.
-    #[serde(default, skip_serializing_if = "Value::is_null")]
-    pub status: Value,
+    #[serde(default)]
+    pub status: Json,
+}
+
+/// Any JSON, as text: as a tree of values it takes ten times the memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Json(Box<str>);
+
+impl Json {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// When it is something else.
+    pub fn read<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+        serde_json::from_str(&self.0)
+    }
+}
+
+impl Default for Json {
+    fn default() -> Self {
+        Value::Null.into()
+    }
+}
+
+impl From<Value> for Json {
+    fn from(value: Value) -> Self {
+        Self(value.to_string().into())
+    }
+}
+
+impl<'de> Deserialize<'de> for Json {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Value::deserialize(deserializer).map(Self::from)
+    }
 }
 
 impl Resource for ChatCluster {

@@ -189,8 +189,8 @@ mod tests {
                 uid: Some("u1".to_owned()),
                 ..ObjectMeta::default()
             },
-            spec,
-            status: Value::Null,
+            spec: spec.into(),
+            ..ChatCluster::default()
         }
     }
 

@@ -3,7 +3,10 @@
 //! Nothing is asked to shrink, as no storage can; and nothing is asked of a claim that has no volume yet, as Kubernetes refuses that.
 
 use crate::{build::Volume, observe::Found};
-use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use k8s_openapi::{
+    api::core::v1::{PersistentVolumeClaim, PersistentVolumeClaimSpec, PersistentVolumeClaimStatus},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
 use papo_settings::validate::storage_bytes;
 
 /// Phase of a claim that has its volume.
@@ -24,6 +27,22 @@ pub fn to_grow(wanted: Vec<Volume>, claims: &Found<PersistentVolumeClaim>) -> Ve
     wanted.into_iter().filter(|volume| too_small(volume) == Some(true)).collect()
 }
 
+/// Forgets what is never read of a claim.
+#[must_use]
+pub fn stripped(claim: PersistentVolumeClaim) -> PersistentVolumeClaim {
+    let PersistentVolumeClaim { metadata, spec, status } = claim;
+    PersistentVolumeClaim {
+        metadata: ObjectMeta {
+            name: metadata.name,
+            deletion_timestamp: metadata.deletion_timestamp,
+            ..ObjectMeta::default()
+        },
+        spec: spec.map(|spec| PersistentVolumeClaimSpec { resources: spec.resources, ..Default::default() }),
+        status: status
+            .map(|status| PersistentVolumeClaimStatus { phase: status.phase, ..Default::default() }),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -35,7 +54,8 @@ mod tests {
             "spec": { "resources": { "requests": { "storage": asked } } },
             "status": { "phase": phase },
         });
-        let claims = [("data-papo-server-1".to_owned(), Arc::new(serde_json::from_value(claim).unwrap()))];
+        let claim = stripped(serde_json::from_value(claim).unwrap());
+        let claims = [("data-papo-server-1".to_owned(), Arc::new(claim))];
         let volume = |number| Volume { claim: format!("data-papo-server-{number}"), size: wanted.to_owned() };
         let grown = to_grow(vec![volume(1), volume(2)], &claims.into());
         assert!(

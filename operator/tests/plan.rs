@@ -3,10 +3,11 @@
 #[cfg(test)]
 mod common;
 
-use common::{cluster, desired, namespace_with, plan_for};
+use common::{Namespace, cluster, desired, namespace_with, plan_for};
 use kube::{Resource, ResourceExt};
 use papo_operator::{
-    observe::Observed,
+    build::Resources,
+    names,
     plan::{Cause, Steps},
     validate::{PodForm, ValidatedCluster},
 };
@@ -28,7 +29,7 @@ fn change<K: Clone>(live: &mut Arc<K>, edit: impl FnOnce(&mut K)) {
 #[test]
 fn where_nothing_exists_everything_is_applied() {
     let papo = cluster("papo", json!({}));
-    let plan = plan_for(&papo, &Observed::default());
+    let plan = plan_for(&papo, &Namespace::default());
     assert_eq!(plan.secrets.apply.len(), 1);
     assert_eq!(plan.service_accounts.apply.len(), 1);
     assert_eq!(plan.config_maps.apply.len(), 1);
@@ -257,4 +258,14 @@ fn a_server_may_read_a_long_history_before_anybody_asks_whether_it_lives() {
     let probe = server.spec.template.spec.as_ref().unwrap().containers[0].startup_probe.as_ref().unwrap();
     let seconds = probe.period_seconds.unwrap() * probe.failure_threshold.unwrap();
     assert!((300..=1_800).contains(&seconds), "bounded, and generous: {seconds} s");
+}
+
+#[test]
+fn every_service_is_looked_for_by_its_name_whoever_has_it() {
+    let papo = cluster("papo", json!({"replicas": 9, "expose": {"type": "NodePort"}}));
+    let looked_for: Vec<String> = names::every_service("papo").collect();
+    let Resources { node_services, client_services, aliases, .. } = desired(&papo);
+    for service in node_services.iter().chain(&client_services).chain(&aliases) {
+        assert!(looked_for.contains(&service.name_any()), "{}", service.name_any());
+    }
 }

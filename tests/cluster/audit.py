@@ -8,11 +8,23 @@ from pathlib import Path
 OPERATOR = "system:serviceaccount:papo-system:papo"
 
 
+def own_state() -> Path | None:
+    """The folder of the cluster that hack/kube has booted; none where KUBECONFIG names another one."""
+    state = Path(os.environ.get("PAPO_KUBE_STATE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "papo/kube/run")
+    return None if os.environ.get("KUBECONFIG", "") not in ("", str(state / "kubeconfig")) else state
+
+
 def log() -> Path | None:
-    state = os.environ.get("PAPO_KUBE_STATE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "papo/kube/run"
-    path = Path(state) / "log/audit.log"
-    foreign = os.environ.get("KUBECONFIG", "") not in ("", str(Path(state) / "kubeconfig"))
-    return path if path.exists() and not foreign else None
+    state = own_state()
+    path = state and state / "log/audit.log"
+    return path if path and path.exists() else None
+
+
+def process(program: str) -> int | None:
+    """The process id of a part of the control plane."""
+    state = own_state()
+    path = state and state / "cluster/pid" / program
+    return int(path.read_text()) if path and path.exists() else None
 
 
 def requests(since: int = 0) -> list[dict]:

@@ -61,8 +61,7 @@ def main(clusters: int) -> None:
     kube = Kube()
     kube.run("helm", "upgrade", "--install", RELEASE, ROOT / "charts/papo", "--namespace", OPERATOR_NAMESPACE, "--create-namespace", "--wait")
     kube.kubectl("create", "namespace", NAMESPACE)
-    state = os.environ.get("PAPO_KUBE_STATE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "papo/kube/run"
-    manager = int((Path(state) / "cluster/pid/controller-manager").read_text())
+    manager = audit.process("controller-manager")
     os.kill(manager, signal.SIGSTOP)
     try:
         print(json.dumps(measure(kube, clusters)))

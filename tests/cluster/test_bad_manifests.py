@@ -63,3 +63,22 @@ def test_a_bad_cluster_does_not_delay_a_good_one(operator, namespace):
     good.apply(replicas=1)
     good.wait_ready()
     assert bad.condition("Valid").get("status") == "False"
+
+
+@pytest.fixture
+def newer_definition(operator):
+    """The CustomResourceDefinition of a version to come, which fills in a default of a field that nobody here knows."""
+    path = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/zones"
+    patch = lambda step: operator.kubectl("patch", "crd", "chatclusters.papo.dev", "--type=json", "-p", json.dumps([{**step, "path": path}]))
+    patch({"op": "add", "value": {"type": "integer", "default": 3}})
+    yield
+    patch({"op": "remove"})
+
+
+def test_a_field_of_a_newer_definition_is_left_aside_and_named(operator, newer_definition, namespace):
+    chat = ChatCluster(operator, "papo", namespace)
+    chat.apply(replicas=1)
+    wait_until("the field is there", lambda: chat.get("chatcluster", "papo")["spec"].get("zones") == 3, 30)
+    condition = wait_until("a word about it in status", lambda: (found := chat.condition("Valid")).get("reason") == "UnknownFields" and found, 30)
+    assert condition["status"] == "True" and "spec.zones" in condition["message"], condition
+    assert chat.find("statefulset", "papo-server"), "all else is done"

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from conftest import OPERATOR_NAMESPACE, RELEASE, ChatCluster, wait_until
+from conftest import OPERATOR_NAMESPACE, RELEASE, ROOT, ChatCluster, wait_until
 
 TALK = Path(__file__).parent / "talk.py"
 
@@ -102,3 +102,25 @@ def test_helm_uninstall_is_clean_and_keeps_the_definition(operator):
         assert not left, [item["metadata"]["name"] for item in left]
     assert operator.find("crd", "chatclusters.papo.dev"), "the definition is kept, and the ChatClusters with it"
     operator.run("helm", "upgrade", "--install", RELEASE, "charts/papo", "--namespace", OPERATOR_NAMESPACE, "--wait", "--timeout", "120s")
+
+
+def test_an_upgrade_from_the_first_chart_takes_over_what_is_there(operator, chat, tmp_path):
+    """What the first chart rendered, installed as a chart of its own; a ChatCluster under its definition; then today's chart."""
+    templates = tmp_path / "first/templates"
+    templates.mkdir(parents=True)
+    (tmp_path / "first/Chart.yaml").write_text("apiVersion: v2\nname: papo\nversion: 0.0.1\n")
+    objects = (ROOT / "operator/tests/upgrade/first_install.yaml").read_text().split("\n---\n")
+    (templates / "all.yaml").write_text("\n---\n".join(text for text in objects if "\nkind: Namespace\n" not in text))
+    operator.run("helm", "uninstall", RELEASE, "--namespace", OPERATOR_NAMESPACE, "--wait", "--timeout", "120s")
+    operator.kubectl("delete", "crd", "chatclusters.papo.dev", "--wait=true")
+    operator.run("helm", "install", RELEASE, tmp_path / "first", "--namespace", OPERATOR_NAMESPACE)
+    wait_until("the first definition is in force", lambda: operator.run("kubectl", "get", "chatclusters", "-A", check=False).returncode == 0, 30)
+    chat.apply(replicas=1, broker={"replicas": 1}, proxy={"replicas": 1}, storage={"size": "1Gi"}, durability="all")
+    before = chat.get("chatcluster", "papo")
+    assert "expose" not in before["spec"], "the first definition knows less"
+    operator.run("helm", "upgrade", RELEASE, ROOT / "charts/papo", "--namespace", OPERATOR_NAMESPACE, "--wait", "--timeout", "120s")
+    chat.wait_ready()
+    after = chat.get("chatcluster", "papo")
+    assert after["metadata"]["uid"] == before["metadata"]["uid"] and after["spec"]["durability"] == "all"
+    assert chat.condition("Valid")["reason"] == "Checked"
+    assert talk(chat, "seis").strip() == "heard"

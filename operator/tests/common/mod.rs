@@ -3,13 +3,24 @@
 // Each test file uses its own part of this module.
 #![allow(dead_code)]
 
-use k8s_openapi::{ByteString, api::core::v1::Secret};
+use k8s_openapi::{
+    ByteString,
+    api::{
+        apps::v1::{Deployment, StatefulSet},
+        core::v1::{ConfigMap, Secret, Service, ServiceAccount},
+        networking::v1::NetworkPolicy,
+        policy::v1::PodDisruptionBudget,
+    },
+};
 use kube::{Resource, ResourceExt};
 use papo_operator::{
     build::{self, Resources, Token},
-    observe::{Found, Observed},
+    observe::{
+        Found, Observed,
+        live::{Kept, Live},
+    },
     plan::{Plan, plan},
-    resource::ChatCluster,
+    resource::{ChatCluster, PodMonitor},
     validate::{ValidatedCluster, validate},
 };
 use serde_json::{Value, json};
@@ -55,9 +66,46 @@ pub fn store<K: Resource>(found: &mut Found<K>, objects: Vec<K>) {
     }));
 }
 
+/// What exists, in full.
+#[derive(Debug, Clone, Default)]
+pub struct Namespace {
+    pub service_accounts: Found<ServiceAccount>,
+    pub secrets: Found<Secret>,
+    pub config_maps: Found<ConfigMap>,
+    pub services: Found<Service>,
+    pub stateful_sets: Found<StatefulSet>,
+    pub deployments: Found<Deployment>,
+    pub pod_disruption_budgets: Found<PodDisruptionBudget>,
+    pub network_policies: Found<NetworkPolicy>,
+    pub pod_monitors: Option<Found<PodMonitor>>,
+}
+
+impl Namespace {
+    /// The same as the operator keeps it.
+    pub fn observe(&self) -> Observed {
+        Observed {
+            service_accounts: kept(&self.service_accounts),
+            secrets: kept(&self.secrets),
+            config_maps: kept(&self.config_maps),
+            services: kept(&self.services),
+            stateful_sets: kept(&self.stateful_sets),
+            deployments: kept(&self.deployments),
+            pod_disruption_budgets: kept(&self.pod_disruption_budgets),
+            network_policies: kept(&self.network_policies),
+            pod_monitors: self.pod_monitors.as_ref().map(kept),
+            ..Observed::default()
+        }
+    }
+}
+
+fn kept<K: Kept + Clone>(found: &Found<K>) -> Found<Live<K>> {
+    let keep = |object: &Arc<K>| Arc::new(Live::of(K::clone(object)).unwrap());
+    found.iter().map(|(name, object)| (name.clone(), keep(object))).collect()
+}
+
 /// A namespace in which everything of these clusters exists.
-pub fn namespace_with(clusters: &[&ValidatedCluster]) -> Observed {
-    let mut observed = Observed::default();
+pub fn namespace_with(clusters: &[&ValidatedCluster]) -> Namespace {
+    let mut observed = Namespace::default();
     for cluster in clusters {
         let Resources {
             service_accounts,
@@ -91,6 +139,6 @@ pub fn namespace_with(clusters: &[&ValidatedCluster]) -> Observed {
 }
 
 /// What is to be done for a cluster where this exists.
-pub fn plan_for(cluster: &ValidatedCluster, observed: &Observed) -> Plan {
-    plan(&cluster.uid, desired(cluster), observed).unwrap()
+pub fn plan_for(cluster: &ValidatedCluster, namespace: &Namespace) -> Plan {
+    plan(&cluster.uid, desired(cluster), &namespace.observe()).unwrap()
 }

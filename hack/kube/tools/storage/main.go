@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	core "k8s.io/api/core/v1"
@@ -25,15 +26,18 @@ import (
 // What the StorageClass names.
 const provisionerName = "papo.dev/local"
 
-// folders makes and removes volumes: one folder each under root, on the only node.
-type folders struct{ root, node string }
+// folders makes and removes volumes: one folder each under root, which all of these nodes have, as they are one machine.
+type folders struct {
+	root  string
+	nodes []string
+}
 
 func (f folders) Provision(_ context.Context, options controller.ProvisionOptions) (*core.PersistentVolume, controller.ProvisioningState, error) {
 	path := filepath.Join(f.root, options.PVName)
 	if err := os.MkdirAll(path, 0o755); err != nil {
 		return nil, controller.ProvisioningFinished, fmt.Errorf("make the volume's folder: %w", err)
 	}
-	thisNode := core.NodeSelectorRequirement{Key: core.LabelHostname, Operator: core.NodeSelectorOpIn, Values: []string{f.node}}
+	these := core.NodeSelectorRequirement{Key: core.LabelHostname, Operator: core.NodeSelectorOpIn, Values: f.nodes}
 	return &core.PersistentVolume{
 		ObjectMeta: meta.ObjectMeta{Name: options.PVName},
 		Spec: core.PersistentVolumeSpec{
@@ -42,7 +46,7 @@ func (f folders) Provision(_ context.Context, options controller.ProvisionOption
 			Capacity:                      core.ResourceList{core.ResourceStorage: options.PVC.Spec.Resources.Requests[core.ResourceStorage]},
 			PersistentVolumeSource:        core.PersistentVolumeSource{Local: &core.LocalVolumeSource{Path: path}},
 			NodeAffinity: &core.VolumeNodeAffinity{Required: &core.NodeSelector{
-				NodeSelectorTerms: []core.NodeSelectorTerm{{MatchExpressions: []core.NodeSelectorRequirement{thisNode}}},
+				NodeSelectorTerms: []core.NodeSelectorTerm{{MatchExpressions: []core.NodeSelectorRequirement{these}}},
 			}},
 		},
 	}, controller.ProvisioningFinished, nil
@@ -56,7 +60,7 @@ func (f folders) Delete(_ context.Context, volume *core.PersistentVolume) error 
 func run() error {
 	kubeconfig := flag.String("kubeconfig", "", "how to reach the API server")
 	root := flag.String("root", "", "folder under which volumes are made")
-	node := flag.String("node", "", "name of the node that has the folder")
+	nodes := flag.String("nodes", "", "names of the nodes that have the folder, with commas between")
 	flag.Parse()
 
 	config, err := clientcmd.BuildConfigFromFlags("", *kubeconfig)
@@ -69,7 +73,7 @@ func run() error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	controller.NewProvisionController(ctx, client, provisionerName, folders{*root, *node}, controller.LeaderElection(false)).Run(ctx)
+	controller.NewProvisionController(ctx, client, provisionerName, folders{*root, strings.Split(*nodes, ",")}, controller.LeaderElection(false)).Run(ctx)
 	return nil
 }
 
