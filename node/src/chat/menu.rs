@@ -54,10 +54,7 @@ pub(super) async fn run(
         let Some(choice) = answers.answer(CHOOSE).await else { break };
         let done = match choice.trim() {
             "" => Done::Well,
-            "0" => {
-                menu.say("👋 Até logo!");
-                break;
-            }
+            "0" => break,
             "1" => menu.enter(answers).await,
             "2" => menu.users().await,
             "3" => menu.create(answers).await,

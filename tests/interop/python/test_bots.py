@@ -160,7 +160,7 @@ def test_j02_a_bot_is_told_in_the_very_words_of_the_exercise(own_cluster, tmp_pa
 
 
 def test_j05_a_cluster_has_as_many_bots_as_its_manifest_says(tmp_path):
-    cluster = start(tmp_path, "{bots: {replicas: 2, messageMilliseconds: 100, pauseSeconds: {min: 1, max: 1}}}")
+    cluster = start(tmp_path, "{loginPolicy: unique, bots: {replicas: 2, messageMilliseconds: 100, pauseSeconds: {min: 1, max: 1}}}")
     try:
         assert {"bot-1", "bot-2"} == set(re.findall(r"^bot-\d+", cluster.output.read_text(), re.M))
         authors = lambda said: {post["user"] for post in said["channel_messages"]}

@@ -3,7 +3,9 @@
 The program is driven as a person would: it is given an answer when it has asked.
 """
 
+import codecs
 import os
+import pty
 import subprocess
 import threading
 import time
@@ -22,24 +24,31 @@ CHOOSE = "Escolha uma opção: "
 class Menu:
     """One person at a menu."""
 
-    def __init__(self, *options: str, **environment: str):
+    def __init__(self, *options: str, on_terminal: bool = False):
         self.said, self.read, self.news = "", 0, threading.Condition()
-        self.process = subprocess.Popen(
-            [PAPO, "chat", "--menu", *options],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=os.environ | environment,
-        )
+        command = [PAPO, "chat", "--menu", *options]
+        if on_terminal:
+            self.enter = "\r"
+            keyboard, terminal = pty.openpty()
+            self.process = subprocess.Popen(command, stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True)
+            os.close(terminal)
+            self.input = self.output = open(keyboard, "rb+", buffering=0)
+        else:
+            self.enter = "\n"
+            self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0)
+            self.input, self.output = self.process.stdin, self.process.stdout
         self.listener = threading.Thread(target=self.listen, daemon=True)
         self.listener.start()
 
     def listen(self) -> None:
-        while piece := os.read(self.process.stdout.fileno(), 65536):
-            with self.news:
-                # A letter may come in two pieces, and is then not one that is looked for.
-                self.said += piece.decode(errors="replace")
-                self.news.notify_all()
+        letters = codecs.getincrementaldecoder("utf-8")()
+        try:
+            while piece := self.output.read(65536):
+                with self.news:
+                    self.said += letters.decode(piece)
+                    self.news.notify_all()
+        except OSError:
+            pass  # A terminal that nobody writes to any more.
 
     def sees(self, *texts: str) -> None:
         """Each comes, one after the other."""
@@ -59,8 +68,7 @@ class Menu:
             self.types(answer)
 
     def types(self, line: str) -> None:
-        self.process.stdin.write(f"{line}\n".encode())
-        self.process.stdin.flush()
+        self.input.write(f"{line}{self.enter}".encode())
 
     def logs_in(self, name: str) -> None:
         self.chooses(1, ("Nome de usuário: ", name))
@@ -71,7 +79,8 @@ class Menu:
         return self.ends()
 
     def ends(self) -> int:
-        self.process.stdin.close()
+        if self.process.stdin:
+            self.process.stdin.close()
         try:
             return self.process.wait(PATIENCE_SECONDS)
         except subprocess.TimeoutExpired:
@@ -92,7 +101,6 @@ def test_j03_the_menu_has_the_numbers_and_words_of_the_exercise():
     menu.sees("MENU", "1. Login", "2. Listar usuários", "3. Criar canal", "4. Listar canais", "5. Inscrever em canal")
     menu.sees("6. Publicar mensagem", "7. Enviar mensagem direta", "0. Sair")
     assert menu.leaves() == 0
-    assert "Até logo" in menu.said
 
 
 def test_j03_l01_login_create_a_channel_list_channels_and_users():
@@ -160,6 +168,22 @@ def test_j03_what_cannot_be_done_is_said_and_the_menu_goes_on():
     menu.chooses(7, ("Destinatário: ", "menu-ninguem"), ("Mensagem: ", "alguém?"))
     menu.sees("❌ Erro ao enviar: ")
     assert menu.leaves() == 1
+
+
+def test_j03_on_a_terminal_a_message_comes_above_the_line_that_is_typed():
+    menu = Menu("--user", "menu-iris", on_terminal=True)
+    menu.sees("✅ Login realizado: menu-iris", "Canais inscritos: nenhum", CHOOSE)
+    other = Client()
+    other.must("login", user="menu-joel")
+    # Nobody knows when its subscription has come into force.
+    def heard() -> bool:
+        other.must("message", src="menu-joel", dst="menu-iris", message="viste?")
+        return "💬 [DM de menu-joel]: viste?" in menu.said
+
+    wait_until("it is told", heard)
+    menu.sees("💬 [DM de menu-joel]: viste?", CHOOSE)
+    menu.types("0")
+    assert menu.ends() == 0
 
 
 def test_j03_a_script_that_ends_without_leaving_ends_the_menu():
