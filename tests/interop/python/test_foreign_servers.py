@@ -138,6 +138,33 @@ def test_l01_a_dozen_lines_get_the_same_from_a_foreign_server_behind_our_broker_
     ], done.stderr
 
 
+@pytest.mark.parametrize(("setting", "in_json"), [("none", ()), ("alias", (5560,)), ("all", (5558, 5560))])
+def test_b01_the_settings_say_at_which_of_a_proxys_ports_publications_are_json(tmp_path, setting, in_json):
+    settings = tmp_path / "settings.yaml"
+    settings.write_text(f"clusterId: tests/json\nmembers: [server-1]\nspec: {{replicas: 1, compat: {{jsonPublications: {setting}}}}}\n")
+    options = ("--settings", str(settings), "--http", "127.0.0.1:8092")
+    published = {"user": "alice", "message": "olá", "id": b"\x01\x02\xff"}
+    with running(tmp_path, "proxy", *options, listens=(5557, 5558, 5560)):
+        publisher = zmq.Context.instance().socket(zmq.PUB)
+        publisher.linger = 0
+        publisher.connect("tcp://127.0.0.1:5557")
+        for port in (5558, 5560):
+            ear = subscribed("geral", port=port)
+
+            def heard():
+                publisher.send_multipart([b"geral", msgpack.packb(published)])
+                return ear.poll(50)
+
+            wait_until("it is heard", heard)
+            _, body = receive(ear)
+            if port in in_json:
+                assert body == '{"user":"alice","message":"olá","id":"AQL_"}'.encode()
+            else:
+                assert body == msgpack.packb(published)
+            ear.close()
+        publisher.close()
+
+
 # --- A foreign server's PUB through our proxy -------------------------------------------------------------------------------
 
 PUBLISHED = {
