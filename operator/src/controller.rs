@@ -36,6 +36,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
+use tokio::sync::Semaphore;
 
 /// Events of one cluster within this time are looked at once: what one reconcile touches comes back as a dozen events.
 const DEBOUNCE: Duration = Duration::from_millis(30);
@@ -45,6 +46,9 @@ const STEP: Duration = Duration::from_secs(2);
 const REST: Duration = Duration::from_secs(30);
 /// The same while a server catches up, or one is chosen that coordinates.
 const UNREST: Duration = Duration::from_secs(5);
+/// ChatClusters whose objects are applied at one moment. A plan is held for as long as its requests take, and after a start all are due
+/// at once; whoever has nothing to apply waits for nobody.
+const APPLYING_MAX: usize = 16;
 /// Wait for watches that are behind.
 const BEHIND: Duration = Duration::from_millis(200);
 
@@ -107,6 +111,7 @@ pub struct Operator {
     prober: Prober,
     teller: Teller,
     default_image: String,
+    applying: Semaphore,
     backoff: Mutex<Backoff<ObjectRef<ChatCluster>>>,
     pace: Mutex<Pace<ObjectRef<ChatCluster>>>,
 }
@@ -137,6 +142,7 @@ pub fn start(
         metrics,
         prober: Prober::default(),
         default_image,
+        applying: Semaphore::new(APPLYING_MAX),
         backoff: Mutex::default(),
         pace: Mutex::default(),
     });
@@ -222,11 +228,21 @@ impl Operator {
             // Nothing is applied by what is no longer in force.
             return Ok((Ending::Unchanged, Action::requeue(BEHIND)));
         };
-        let plan = self.plan(&cluster, &observed)?;
+        let mut plan = self.plan(&cluster, &observed)?;
+        let turn = if plan.is_empty() {
+            None
+        } else {
+            drop(plan);
+            // Nobody closes it.
+            let turn = self.applying.acquire().await.ok();
+            plan = self.plan(&cluster, &self.caches.observe(&namespace, &name))?;
+            turn
+        };
         let aliases_taken: Vec<Taken> = plan.aliases.taken.clone();
         let nothing_to_apply = plan.is_empty();
         // Also without anything to send: what is taken under our own names is told by it.
         let applied = apply::apply(&self.client, &self.metrics, &cluster, plan).await;
+        drop(turn);
         if applied.failures.iter().any(|failure| matches!(failure, ApplyError::Behind { .. })) {
             return Ok((Ending::Unchanged, Action::requeue(BEHIND)));
         }

@@ -1,12 +1,16 @@
-"""What many ChatClusters cost, on the real API server of hack/kube with the operator installed, and nobody who makes pods of them: the
-controller manager stands still meanwhile. Prints one line of JSON.
+"""What ChatClusters cost, on the real API server of hack/kube with the operator installed. Prints one line of JSON.
 
-    eval "$(hack/deps path)"; hack/kube/up; make sure that dist/ has the images; "$PAPO_PYTHON" tests/cluster/cost.py 100
+    eval "$(hack/deps path)"; hack/kube/up; make sure that dist/ has the images
+    "$PAPO_PYTHON" tests/cluster/cost.py 100          so many ChatClusters
+    "$PAPO_PYTHON" tests/cluster/cost.py idle 600     one, whose pods run, left alone for so many seconds
+
+Of many, nobody makes pods: the controller manager stands still meanwhile.
 
 - `crToStatefulSet`: from the answer to the creation of a ChatCluster to that of its servers' StatefulSet, by the audit log, made one
   at a time at the end, when all the others are there.
 - `noop`: the p99 of a reconcile that changes nothing (the upper end of its bucket), and the requests that all of them sent.
 - `memoryMiB`: resident, of the operator's process, at the end.
+- `requests` of the one that is left alone: the operator's, beside watches and the Lease.
 """
 
 import json
@@ -24,8 +28,10 @@ from conftest import EXEC, IMAGES, OPERATOR_NAMESPACE, RELEASE, ROOT, ChatCluste
 NAMESPACE = f"t-cost-{os.getpid()}"
 # ChatClusters that are timed one by one.
 TIMED = 20
-# Each ChatCluster is some thirty objects.
-SECONDS_PER_CLUSTER = 2
+# Each ChatCluster is some twenty objects.
+SECONDS_PER_CLUSTER = 5
+# Until a cluster that is Ready has come to rest.
+SETTLE_SECONDS = 60
 
 
 def metrics(kube: Kube) -> str:
@@ -55,19 +61,35 @@ def memory() -> float:
     return round(max(sizes) / 1024, 1)
 
 
-def main(clusters: int) -> None:
+def main(what: str, seconds: str = "") -> None:
     subprocess.run([ROOT / "hack/kube/up"], check=True, stdout=subprocess.DEVNULL)
     subprocess.run([ROOT / "hack/kube/load", *IMAGES], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     kube = Kube()
     kube.run("helm", "upgrade", "--install", RELEASE, ROOT / "charts/papo", "--namespace", OPERATOR_NAMESPACE, "--create-namespace", "--wait")
     kube.kubectl("create", "namespace", NAMESPACE)
-    manager = audit.process("controller-manager")
-    os.kill(manager, signal.SIGSTOP)
     try:
-        print(json.dumps(measure(kube, clusters)))
+        if what == "idle":
+            print(json.dumps(idle(kube, int(seconds))))
+            return
+        manager = audit.process("controller-manager")
+        os.kill(manager, signal.SIGSTOP)
+        try:
+            print(json.dumps(measure(kube, int(what))))
+        finally:
+            os.kill(manager, signal.SIGCONT)
     finally:
-        os.kill(manager, signal.SIGCONT)
         kube.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
+
+
+def idle(kube: Kube, seconds: int) -> dict:
+    chat = ChatCluster(kube, "idle", NAMESPACE)
+    chat.apply()
+    chat.wait_ready(300)
+    # Servers that have just met settle who leads.
+    time.sleep(SETTLE_SECONDS)
+    since = audit.length()
+    time.sleep(seconds)
+    return {"seconds": seconds, "pods": len(chat.pods()), "requests": audit.by_operator(audit.requests(since), NAMESPACE)}
 
 
 def measure(kube: Kube, clusters: int) -> dict:
@@ -110,4 +132,4 @@ def measure(kube: Kube, clusters: int) -> dict:
     }
 
 
-main(int(sys.argv[1]))
+main(*sys.argv[1:])
