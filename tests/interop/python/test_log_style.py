@@ -16,7 +16,7 @@ MANIFEST = """\
 apiVersion: papo.dev/v1alpha1
 kind: ChatCluster
 metadata: {name: seeds}
-spec: {replicas: 3, bots: {replicas: 1, channels: [general]}, ref: {heartbeatSeconds: 1}}
+spec: {replicas: 3, bots: {replicas: 1, channels: [general], pauseSeconds: {min: 1, max: 1}}, ref: {heartbeatSeconds: 1}}
 """
 
 
