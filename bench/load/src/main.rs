@@ -72,9 +72,9 @@ enum Command {
     },
     /// REQ clients that post to a papo; its channel `bench` must be there
     Posts {
-        /// A broker, or a server
-        #[arg(long)]
-        connect: SocketAddr,
+        /// Brokers or servers, among whom the clients are spread
+        #[arg(long, required = true)]
+        connect: Vec<SocketAddr>,
         /// How many sockets
         #[arg(long, default_value_t = 64)]
         clients: usize,
@@ -155,10 +155,10 @@ fn main() -> anyhow::Result<()> {
             workers.serve()
         }
         Command::Requests { connect, clients, load } => {
-            report::line(&requests::run(connect, clients, What::Echo, load.bytes, load.plan()?)?)
+            report::line(&requests::run(&[connect], clients, What::Echo, load.bytes, load.plan()?)?)
         }
         Command::Posts { connect, clients, load } => {
-            report::line(&requests::run(connect, clients, What::Posts, load.bytes, load.plan()?)?)
+            report::line(&requests::run(&connect, clients, What::Posts, load.bytes, load.plan()?)?)
         }
         Command::Shown { connect, servers, load } => {
             report::line(&shown::run(connect, &servers, load.bytes, load.plan()?)?)

@@ -20,19 +20,19 @@ const BODY_BYTES_MIN: usize = 16;
 /// Of a post's number.
 const NUMBER_DIGITS: usize = 16;
 
-/// Runs so many clients.
+/// Runs so many clients, spread over the addresses.
 ///
 /// # Errors
 /// When a connection cannot be had or is lost, or a client gets no first reply.
 pub fn run(
-    address: SocketAddr,
+    addresses: &[SocketAddr],
     clients: usize,
     what: What,
     bytes: usize,
     plan: Plan,
 ) -> anyhow::Result<Measured> {
     let drain = plan.drain;
-    let mut load = Clients::connect(address, clients, what, bytes)?;
+    let mut load = Clients::connect(addresses, clients, what, bytes)?;
     let begun = Instant::now();
     load.send_first()?;
     while load.silent > 0 {
@@ -96,11 +96,11 @@ struct Client {
 }
 
 impl Clients {
-    fn connect(address: SocketAddr, clients: usize, what: What, bytes: usize) -> anyhow::Result<Self> {
+    fn connect(addresses: &[SocketAddr], clients: usize, what: What, bytes: usize) -> anyhow::Result<Self> {
         let poll = Poll::new()?;
         let mut all = Vec::with_capacity(clients);
-        for token in 0..clients {
-            let link = Link::connect(address, SocketType::Req, poll.registry(), token)?;
+        for (token, address) in addresses.iter().cycle().take(clients).enumerate() {
+            let link = Link::connect(*address, SocketType::Req, poll.registry(), token)?;
             let request = Request::new(what, u64::try_from(token)?, bytes);
             all.push(Client { link, request, answered: 0, sent: None });
         }

@@ -104,7 +104,7 @@ fn plan() -> Plan {
 }
 
 fn faults_of_requests(fate: Fate) -> Faults {
-    requests::run(echo(fate), 3, What::Echo, 200, plan()).unwrap().faults
+    requests::run(&[echo(fate)], 3, What::Echo, 200, plan()).unwrap().faults
 }
 
 fn faults_of_publications(fate: Fate) -> Faults {
@@ -115,7 +115,7 @@ fn faults_of_publications(fate: Fate) -> Faults {
 fn requests_are_answered_and_measured() {
     let process = Busy::start();
     let plan = Plan { pids: vec![process.pid()], ..plan() };
-    let measured = requests::run(echo(honest), 3, What::Echo, 200, plan).unwrap();
+    let measured = requests::run(&[echo(honest)], 3, What::Echo, 200, plan).unwrap();
     assert_eq!(measured.faults, Faults::default());
     assert!(measured.count > 0 && measured.seconds >= 0.3, "{measured:?}");
     assert!(measured.p50_us <= measured.p99_us && measured.p50_us > Some(0.0), "{measured:?}");
@@ -126,7 +126,7 @@ fn requests_are_answered_and_measured() {
 
 #[test]
 fn large_bodies_come_back_whole() {
-    let measured = requests::run(echo(honest), 2, What::Echo, 1_000_000, plan()).unwrap();
+    let measured = requests::run(&[echo(honest)], 2, What::Echo, 1_000_000, plan()).unwrap();
     assert_eq!(measured.faults, Faults::default());
     assert!(measured.count > 0, "{measured:?}");
 }

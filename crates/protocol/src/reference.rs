@@ -125,6 +125,8 @@ pub enum ReferenceAnswer {
     Rank(u32),
     /// To `claim`.
     Claimed(ClaimAnswer),
+    /// To `claim`, too: an error, as of a service that does not know this server's token, or knows no epochs.
+    Denied,
     /// To `report` and `resign`: its own epoch.
     Reported(Epoch),
 }
@@ -250,19 +252,25 @@ pub fn write_reference_request(call: &ReferenceCall, clock: Lamport, at: UnixMil
     write_data(call.service(), data, clock, at, Encoding::MessagePack)
 }
 
-/// Reads the reply to `call`. `None` when it is a refusal, or does not say what was asked.
+/// Reads the reply to `call`. `None` when it is a refusal, or does not say what was asked; a claim is denied then.
 #[must_use]
 pub fn read_reference_answer(call: &ReferenceCall, reply: &[u8], limits: &Limits) -> Option<ReferenceAnswer> {
-    let reply = read_reply(reply, limits).ok().filter(|reply| reply.failure.is_none())?;
-    let fields = Fields::of(reply.data.as_map()?);
-    Some(match call {
-        ReferenceCall::Rank(_) => ReferenceAnswer::Rank(read_rank(&reply.data)?),
-        ReferenceCall::Heartbeat(_) | ReferenceCall::List | ReferenceCall::Clock => ReferenceAnswer::Alive,
-        ReferenceCall::Claim(_) => ReferenceAnswer::Claimed(ClaimAnswer::read(&fields)?),
-        ReferenceCall::Report(_) | ReferenceCall::Resign(_) => {
-            ReferenceAnswer::Reported(Epoch::of_value(fields.find(&["epoch"])?)?)
+    let reply = read_reply(reply, limits).ok().filter(|reply| reply.failure.is_none());
+    let data = reply.as_ref().map(|reply| &reply.data);
+    let fields = data.and_then(Value::as_map).map(Fields::of);
+    match call {
+        ReferenceCall::Rank(_) => Some(ReferenceAnswer::Rank(read_rank(data?)?)),
+        ReferenceCall::Heartbeat(_) | ReferenceCall::List | ReferenceCall::Clock => {
+            fields.map(|_| ReferenceAnswer::Alive)
         }
-    })
+        ReferenceCall::Claim(_) => {
+            let answer = fields.and_then(|fields| ClaimAnswer::read(&fields));
+            Some(answer.map_or(ReferenceAnswer::Denied, ReferenceAnswer::Claimed))
+        }
+        ReferenceCall::Report(_) | ReferenceCall::Resign(_) => {
+            Some(ReferenceAnswer::Reported(Epoch::of_value(fields?.find(&["epoch"])?)?))
+        }
+    }
 }
 
 /// The `rank` of a rank reply, in `data` or at the top.

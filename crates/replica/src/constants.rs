@@ -88,6 +88,9 @@ pub(crate) const ELECTION_AGAIN: Duration = Duration::from_secs(30);
 pub(crate) const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// Who was heard so lately is reached: what a server says at least every two seconds may be late by one.
 pub(crate) const REACHED_WITHIN: Duration = Duration::from_secs(3);
+/// A claim counts whom it heard so lately. No longer than the silence after which a coordinator is suspected: a server that was just cut
+/// off must not count whom it heard before that, while the coordinator, who heard it last before that, does not count it any more.
+pub(crate) const CLAIM_REACHED_WITHIN: Duration = SUSPECT_COORDINATOR_AFTER;
 /// Whom the reference service answered so lately may claim (design, "Coordination").
 pub(crate) const REFERENCE_WITHIN: Duration = Duration::from_secs(2);
 /// How long the coordinator waits for a server to accept its office.

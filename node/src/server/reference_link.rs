@@ -104,7 +104,9 @@ impl ReferenceLink {
     fn read(&mut self, call: &ReferenceCall, reply: &Bytes) -> Option<ReferenceAnswer> {
         let answer = read_reference_answer(call, reply, &REPLY_LIMITS);
         match &answer {
-            None => tracing::warn!(asked = call.service(), "refused by the reference service"),
+            None | Some(ReferenceAnswer::Denied) => {
+                tracing::warn!(asked = call.service(), "refused by the reference service");
+            }
             Some(ReferenceAnswer::Rank(rank)) if self.rank != Some(*rank) => {
                 logging::tell(&Happening::RankGiven { server: &self.registration.name, rank: *rank });
                 self.rank = Some(*rank);

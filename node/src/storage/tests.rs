@@ -204,6 +204,18 @@ async fn a_stop_stores_the_exact_time_and_a_start_that_gives_none_out_changes_no
     }
 }
 
+#[tokio::test]
+async fn a_stop_does_not_take_a_lamport_ceiling_back_that_is_on_its_way_to_the_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut opened = open(folder.path()).unwrap();
+    opened.storage.cover(sent(1, 0)).await;
+    // Nobody waits for this one.
+    opened.storage.cover(sent(60_000, 0)).await;
+    opened.storage.settle(sent(0, 0).clock);
+    drop(opened);
+    assert!(open(folder.path()).unwrap().facts.lamport_floor > sent(150_000, 0).lamport);
+}
+
 #[test]
 fn i03_a_folder_serves_one_server_at_a_time_and_no_other() {
     let folder = tempfile::tempdir().unwrap();

@@ -200,7 +200,9 @@ impl Storage {
 
     /// Nothing is sent any more: stores the exact time, so that the next start does not begin ahead of it.
     pub fn settle(&self, clock: KeptClock) {
-        self.store_ceilings(Ceilings { lamport: self.ceilings.lamport, clock });
+        // Where the disk hung, what was sent may lie between the two.
+        let lamport = self.raise.as_ref().map_or(self.ceilings.lamport, |raise| raise.to.lamport);
+        self.store_ceilings(Ceilings { lamport, clock });
     }
 
     /// Whether the disk hangs: something has been under way for longer than any healthy disk takes. Reads go on, without it.

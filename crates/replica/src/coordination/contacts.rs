@@ -55,9 +55,9 @@ impl Contacts {
         self.0.keys()
     }
 
-    /// Whether it was heard a moment ago.
-    pub(super) fn reaches(&self, now: Duration, name: &ServerName) -> bool {
-        self.0.get(name).is_some_and(|contact| contact.heard + REACHED_WITHIN > now)
+    /// Whether it was heard within this time.
+    pub(super) fn has_heard(&self, now: Duration, name: &ServerName, within: Duration) -> bool {
+        self.0.get(name).is_some_and(|contact| contact.heard + within > now)
     }
 
     /// Since when it was never silent for long; `None` while it is.

@@ -1,7 +1,9 @@
 //! How a coordinator is found: suspicion, asking the better servers, claiming an epoch.
 
 use super::{Act, Coordination, Fitness, Lull, Message, State, Step};
-use crate::constants::{ADOPT_WAIT, ANSWER_WAIT, CLAIM_AGAIN, CLAIMS_MAX, ELECTION_AGAIN, LEAD_WAIT};
+use crate::constants::{
+    ADOPT_WAIT, ANSWER_WAIT, CLAIM_AGAIN, CLAIM_REACHED_WITHIN, CLAIMS_MAX, ELECTION_AGAIN, LEAD_WAIT,
+};
 use crate::notice::{ElectionOutcome, Notice};
 use crate::planted::Planted;
 use papo_protocol::ServerName;
@@ -139,7 +141,7 @@ impl Coordination {
             name: self.name.clone(),
             boot: self.boot,
             seen: self.adopted,
-            reached: self.reached(now),
+            reached: self.reached(now, CLAIM_REACHED_WITHIN),
         };
         self.acts.push(Act::Ask(ReferenceCall::Claim(claim)));
     }
@@ -199,6 +201,13 @@ impl Coordination {
             // The next claim comes by itself.
             ClaimRefusal::Held | ClaimRefusal::TooSoon => {}
             ClaimRefusal::Jump => self.fail(now, Lull::Failed),
+        }
+    }
+
+    /// The reference service grants this server nothing, and would not in a moment either.
+    pub(super) fn on_claim_denied(&mut self, now: Duration) {
+        if let State::Electing { step: Step::Claiming { .. }, .. } = &self.state {
+            self.fail(now, Lull::Failed);
         }
     }
 

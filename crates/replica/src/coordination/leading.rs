@@ -10,7 +10,9 @@
 //! failed, and the old coordinator claims a new epoch: the one that it resigned from may be nobody's.
 
 use super::{Act, Coordination, ElectionOutcome, Fitness, Message, Notice, State, Step};
-use crate::constants::{ACCEPT_WAIT, HAND_OVER_WAIT, LEAD_INTERVAL, REPORT_INTERVAL, RESIGN_WAIT};
+use crate::constants::{
+    ACCEPT_WAIT, HAND_OVER_WAIT, LEAD_INTERVAL, REACHED_WITHIN, REPORT_INTERVAL, RESIGN_WAIT,
+};
 use papo_protocol::ServerName;
 use papo_protocol::reference::{ReferenceCall, Report, Resign};
 use std::time::Duration;
@@ -95,7 +97,7 @@ impl Coordination {
     }
 
     fn report(&mut self, now: Duration) {
-        let (epoch, reached) = (self.adopted, self.reached(now));
+        let (epoch, reached) = (self.adopted, self.reached(now, REACHED_WITHIN));
         let State::Leading(office) = &mut self.state else { return };
         if now < office.report_at {
             return;
@@ -223,7 +225,7 @@ impl Coordination {
     /// The reference service is there, so the office can be accepted.
     pub(super) fn answer_offer(&mut self, now: Duration) {
         if let Some(from) = self.offer.take() {
-            let reached = self.reached(now);
+            let reached = self.reached(now, REACHED_WITHIN);
             self.send(&from, Message::Accept { epoch: self.adopted, reached });
         }
     }
@@ -237,7 +239,7 @@ impl Coordination {
             return;
         }
         let to = to.clone();
-        if reached < self.reached(now) {
+        if reached < self.reached(now, REACHED_WITHIN) {
             self.keep_office(now);
         } else {
             self.resign(now, to);

@@ -45,7 +45,7 @@ pub use order::ElectionOrder;
 pub(crate) use order::rank;
 
 use crate::constants::{
-    JITTER_OF_BOOT, JITTER_OF_PLACE, LISTEN_AFTER_PAUSE, PAUSED_AFTER, REFERENCE_WITHIN,
+    JITTER_OF_BOOT, JITTER_OF_PLACE, LISTEN_AFTER_PAUSE, PAUSED_AFTER, REACHED_WITHIN, REFERENCE_WITHIN,
     SUSPECT_COORDINATOR_AFTER,
 };
 use crate::notice::{ElectionOutcome, Notice};
@@ -385,6 +385,7 @@ impl Coordination {
                 self.on_resigned(now);
             }
             ReferenceAnswer::Claimed(answer) => self.on_claimed(now, answer),
+            ReferenceAnswer::Denied => self.on_claim_denied(now),
         }
         self.answer_askers(now);
         self.answer_offer(now);
@@ -449,13 +450,18 @@ impl Coordination {
     /// It answers with its own epoch; from a server that does not lead this is no report.
     fn ask_reference(&mut self, now: Duration) {
         // Without an epoch: a reference service that lost its disk would take the sender for the holder of the one that it names.
-        let report = Report { name: self.name.clone(), epoch: Epoch::default(), reached: self.reached(now) };
+        let report = Report {
+            name: self.name.clone(),
+            epoch: Epoch::default(),
+            reached: self.reached(now, REACHED_WITHIN),
+        };
         self.acts.push(Act::Ask(ReferenceCall::Report(report)));
     }
 
-    /// How many members are reached, this one included.
-    fn reached(&self, now: Duration) -> u32 {
-        let is_reached = |name: &&ServerName| **name == self.name || self.contacts.reaches(now, name);
+    /// How many members were heard within this time, this one included.
+    fn reached(&self, now: Duration, within: Duration) -> u32 {
+        let is_reached =
+            |name: &&ServerName| **name == self.name || self.contacts.has_heard(now, name, within);
         u32::try_from(self.members.iter().filter(is_reached).count()).unwrap_or(u32::MAX)
     }
 
@@ -482,7 +488,9 @@ impl Coordination {
 
     /// The server with which the coordinator would leave its office: the best of the members that it reaches.
     fn best_reached(&self, now: Duration) -> Option<&ServerName> {
-        self.members.iter().find(|name| **name != self.name && self.contacts.reaches(now, name))
+        self.members
+            .iter()
+            .find(|name| **name != self.name && self.contacts.has_heard(now, name, REACHED_WITHIN))
     }
 
     /// Whether this server is the coordinator.

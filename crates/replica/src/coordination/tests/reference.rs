@@ -10,6 +10,8 @@ use std::time::Duration;
 #[derive(Debug, Default)]
 pub struct Reference {
     pub is_up: bool,
+    /// It does not know the servers' token.
+    pub denies_claims: bool,
     pub started: Duration,
     pub epoch: Epoch,
     pub holder: Option<ServerName>,
@@ -20,6 +22,7 @@ pub struct Reference {
 impl Reference {
     pub fn answer(&mut self, now: Duration, call: &ReferenceCall) -> ReferenceAnswer {
         match call {
+            ReferenceCall::Claim(_) if self.denies_claims => ReferenceAnswer::Denied,
             ReferenceCall::Claim(claim) => ReferenceAnswer::Claimed(self.claim(now, claim)),
             ReferenceCall::Report(report) => {
                 if report.epoch == self.epoch && self.holder.as_ref() == Some(&report.name) {

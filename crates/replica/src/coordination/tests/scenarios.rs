@@ -144,8 +144,10 @@ fn a_follower_that_was_paused_listens_before_it_concludes_anything() {
 
 #[test]
 fn a_server_that_reaches_ref_and_no_other_deposes_nobody() {
-    for lonely in [1, 2] {
+    for (lonely, phase) in [1, 2].into_iter().flat_map(|lonely| (0..20).map(move |phase| (lonely, phase))) {
         let mut world = settled(ElectionOrder::Highest);
+        // Whom it heard just before counts for nothing, however long ago it was heard itself.
+        world.pass(milliseconds(phase * 100));
         world.isolate(lonely);
         let since = world.now;
         world.pass(seconds(120));
@@ -401,6 +403,20 @@ fn a_reference_service_that_comes_up_while_it_is_asked_grants_an_epoch_as_soon_a
         world.answer_heartbeat(1);
         world.until_all_follow(1, FAILOVER);
     }
+}
+
+#[test]
+fn a_reference_service_that_denies_every_claim_is_asked_twice_a_minute_and_no_more() {
+    let mut world = World::new(1, ElectionOrder::Highest, 1);
+    world.reference.denies_claims = true;
+    for _ in 0..12 {
+        world.pass(seconds(10));
+        world.answer_heartbeat(1);
+    }
+    let elections = world.elections(1, seconds(0));
+    assert!((2..=5).contains(&elections), "{elections} elections in two minutes");
+    world.reference.denies_claims = false;
+    world.until_all_follow(1, seconds(31) + FAILOVER);
 }
 
 #[test]

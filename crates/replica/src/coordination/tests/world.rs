@@ -5,6 +5,7 @@
 
 use super::super::{Act, Coordination, ElectionOrder, ElectionSettings, Fitness, Message, Role};
 use super::reference::Reference;
+use crate::constants::CHECK_WHEN_EQUAL;
 use crate::notice::Notice;
 use papo_protocol::epoch::Epoch;
 use papo_protocol::reference::{ReferenceAnswer, ReferenceCall};
@@ -16,8 +17,8 @@ use std::time::Duration;
 const LINK_TAKES: Duration = Duration::from_millis(20);
 /// Until a link that carries nothing any more is given up.
 const LINK_DIES_AFTER: Duration = Duration::from_millis(2500);
-/// Servers say something to each other this often, whoever leads.
-const CHATTER: Duration = Duration::from_secs(1);
+/// Each server says something to the others this often, whoever leads: no more than it must, since all have the same.
+const CHATTER: Duration = CHECK_WHEN_EQUAL;
 const DISK_TAKES: Duration = Duration::from_millis(4);
 
 pub fn milliseconds(count: u64) -> Duration {
@@ -40,7 +41,7 @@ enum Event {
     Asked { from: usize, boot: Boot, call: ReferenceCall },
     Answered { to: usize, boot: Boot, answer: ReferenceAnswer },
     Stored { at: usize, boot: Boot, epoch: Epoch },
-    Chatter,
+    Chatter { from: usize },
 }
 
 /// One place for a server.
@@ -106,8 +107,9 @@ impl World {
             announced: Vec::new(),
             sent: Vec::new(),
         };
-        world.later(CHATTER, Event::Chatter);
         for number in 1..=servers {
+            let phase = CHATTER.mul_f64((world.draw() % 100) as f64 / 100.0);
+            world.later(phase, Event::Chatter { from: number });
             world.seats.insert(
                 number,
                 Seat {
@@ -398,7 +400,7 @@ impl World {
         let receiver = match &event {
             Event::Message { to, .. } | Event::Greeting { to, .. } | Event::Answered { to, .. } => Some(*to),
             Event::Stored { at, .. } => Some(*at),
-            Event::Asked { .. } | Event::Chatter => None,
+            Event::Asked { .. } | Event::Chatter { .. } => None,
         };
         if let Some(seat) = receiver.and_then(|receiver| self.seats.get_mut(&receiver))
             && seat.is_paused
@@ -448,15 +450,16 @@ impl World {
                     self.with(at, |core, now| core.on_stored(now, epoch));
                 }
             }
-            Event::Chatter => {
-                for (one, other) in self.linked.clone() {
-                    if !self.cut.contains_key(&(one, other)) && self.is_live(one) && self.is_live(other) {
-                        self.with(one, |core, now| core.on_heard(now, &name(other)));
-                        self.with(other, |core, now| core.on_heard(now, &name(one)));
+            Event::Chatter { from } => {
+                for other in self.numbers() {
+                    let link = pair(from, other);
+                    let is_open = self.linked.contains(&link) && !self.cut.contains_key(&link);
+                    if is_open && self.is_live(from) && self.is_live(other) {
+                        self.with(other, |core, now| core.on_heard(now, &name(from)));
                     }
                 }
                 self.unlink();
-                self.later(CHATTER, Event::Chatter);
+                self.later(CHATTER, Event::Chatter { from });
             }
         }
     }
