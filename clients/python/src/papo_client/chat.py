@@ -127,7 +127,15 @@ class Chat:
         marks = {} if bookmark is None else marks_of(bookmark, self.user)
         self._streams = [stream for stream in self._streams if not stream.is_closed]
         stream = Stream(
-            self._context, Rotation(self._proxies), self._requests, self._new_requests(), self._clock, self.user, scopes, marks, from_start
+            context=self._context,
+            proxies=Rotation(self._proxies),
+            chat_requests=self._requests,
+            requests=self._new_requests(),
+            clock=self._clock,
+            user=self.user,
+            scopes=scopes,
+            marks=marks,
+            from_start=from_start,
         )
         self._streams.append(stream)
         return stream

@@ -52,6 +52,7 @@ class Stream:
 
     def __init__(
         self,
+        *,
         context: zmq.asyncio.Context,
         proxies: Rotation,
         chat_requests: Requests,
