@@ -54,7 +54,7 @@ def cluster(tmp_path_factory):
 @pytest.fixture(scope="module")
 def honest(cluster):
     """Goes on from the first test to the last; then the processes are looked at."""
-    honest = Honest()
+    honest = Honest(pause_seconds=0.05)
     honest.start()
     honest.go_round()
     ports = (*ANY.values(), *OTHERS)
@@ -321,7 +321,7 @@ def test_every_mutation_of_a_golden_request_is_answered_once_and_in_order(port):
     dealer = zmq.Context.instance().socket(zmq.DEALER)
     dealer.linger = 0
     dealer.connect(f"tcp://127.0.0.1:{ANY[port]}")
-    made = mutations(seed, 1000)
+    made = mutations(seed, 400)
     for number, body in enumerate(made):
         dealer.send_multipart([b"", body])
         empty, reply = receive(dealer)
