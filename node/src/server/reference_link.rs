@@ -105,7 +105,7 @@ impl ReferenceLink {
         let answer = read_reference_answer(call, reply, &REPLY_LIMITS);
         match &answer {
             None | Some(ReferenceAnswer::Denied) => {
-                tracing::warn!(asked = call.service(), "refused by the reference service")
+                tracing::warn!(asked = call.service(), "refused by the reference service");
             }
             Some(ReferenceAnswer::Rank(rank)) if self.rank != Some(*rank) => {
                 logging::tell(&Happening::RankGiven { server: &self.registration.name, rank: *rank });
