@@ -13,8 +13,9 @@ from conftest import wait_until
 class Honest(threading.Thread):
     """Goes round and round: posts through the broker, hears the post, asks a server and the reference service directly."""
 
-    def __init__(self):
+    def __init__(self, pause_seconds: float = 0.005):
         super().__init__(daemon=True)
+        self.pause_seconds = pause_seconds
         self.listener = Listener("honest")
         self.rounds = 0
         self.failure: str | None = None
@@ -41,7 +42,7 @@ class Honest(threading.Thread):
                 assert "honest-user" in server.ask("users")["users"]
                 assert "list" in reference.ask("list")
                 self.rounds += 1
-                time.sleep(0.005)
+                time.sleep(self.pause_seconds)
         except Exception as error:
             self.failure = f"round {self.rounds}: {error!r}"
 

@@ -1,7 +1,9 @@
 """Every dialect of docs/wire.md through real sockets, byte by byte: what is sent and what comes back stand in dialects.toml."""
 
 import json
+import struct
 import time
+from datetime import datetime, timezone
 
 import msgpack
 import pytest
@@ -50,9 +52,27 @@ def check(row, reply: bytes, field: str = "reply", in_json: bool | None = None):
     in_json = row.json if in_json is None else in_json
     found = row.pattern(field, in_json).fullmatch(reply)
     assert found, reply
-    if seconds := found.groupdict().get("seconds"):
-        number = int(seconds) if in_json else int.from_bytes(seconds, "big")
-        assert abs(number - time.time()) < CLOCK_SECONDS
+    for name, value in found.groupdict().items():
+        if name in MOMENTS:
+            assert abs(MOMENTS[name](value, in_json) - time.time()) < CLOCK_SECONDS, name
+
+
+def whole(value: bytes, in_json: bool) -> int:
+    return int(value) if in_json else int.from_bytes(value, "big")
+
+
+def of_text(value: bytes, in_json: bool) -> float:
+    return datetime.fromisoformat(value.decode().removesuffix("Z")).replace(tzinfo=timezone.utc).timestamp()
+
+
+# What the names of times in dialects.toml mean, in seconds.
+MOMENTS = {
+    "seconds": whole,
+    "millis": lambda value, in_json: whole(value, in_json) / 1000,
+    "fraction": lambda value, in_json: float(value) if in_json else struct.unpack(">d", value)[0],
+    "iso": of_text,
+    "zulu": of_text,
+}
 
 
 @pytest.mark.parametrize("row", table("asked"), ids=str)
