@@ -60,7 +60,7 @@ impl Bot {
         let listen = async {
             while let Some(Publication { topic, message }) = messages.recv().await {
                 let is_direct = topic == user.as_str();
-                if !is_direct && message.user != user.as_str() {
+                if !is_direct && message.user != user.as_str() && !message.user.is_empty() {
                     heard.send_replace(Some(message.user.clone()));
                 }
                 logging::tell(&Happening::BotReceived {
