@@ -30,8 +30,8 @@ NAMESPACE = f"t-cost-{os.getpid()}"
 TIMED = 20
 # Each ChatCluster is some twenty objects.
 SECONDS_PER_CLUSTER = 5
-# Until a cluster that is Ready has come to rest.
-SETTLE_SECONDS = 60
+# Until a cluster that is Ready has come to rest: a better server takes the office over after a minute of contact.
+SETTLE_SECONDS = 120
 
 
 def metrics(kube: Kube) -> str:
@@ -85,7 +85,6 @@ def idle(kube: Kube, seconds: int) -> dict:
     chat = ChatCluster(kube, "idle", NAMESPACE)
     chat.apply()
     chat.wait_ready(300)
-    # Servers that have just met settle who leads.
     time.sleep(SETTLE_SECONDS)
     since = audit.length()
     time.sleep(seconds)

@@ -22,6 +22,7 @@ def test_a_reconcile_that_changes_nothing_sends_nothing(operator, chat):
         pytest.skip("the audit log of another cluster is not ours to read")
     chat.apply(replicas=1)
     chat.wait_ready()
+    wait_until("its status says who coordinates", lambda: chat.status().get("coordinator"), 60)
 
     def settled():
         before = audit.length()
