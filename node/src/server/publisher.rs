@@ -12,10 +12,10 @@ use papo_zmtp::{Encoded, Endpoint, EndpointHandle, Event, LinkId, OnFull, PeerId
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-/// Publications kept at most, and their bytes: two thousand a second for as long as a proxy may be away. A link's queue takes all of
-/// them at once.
-const KEEP_COUNT_MAX: usize = 100_000;
-const KEEP_BYTES_MAX: usize = 32 << 20;
+/// Publications kept at most, and their bytes: a thousand a second for as long as a proxy may be away. A link's queue takes all of them
+/// at once.
+const KEEP_COUNT_MAX: usize = 50_000;
+const KEEP_BYTES_MAX: usize = 16 << 20;
 
 /// Proxies send subscriptions and nothing else.
 const PROXY_RECEIVES: usize = 16 << 10;
@@ -461,8 +461,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_proxy_that_does_not_read_loses_its_oldest_publications_and_they_are_counted() {
-        // 120 MB, of which this end queues 64 MiB, and kernel and proxy take some ten more before they stop reading.
-        let (publications, padding) = (12_000, " ".repeat(10_000));
+        // 60 MB, of which this end queues 32 MiB, and kernel and proxy take some ten more before they stop reading.
+        let (publications, padding) = (6_000, " ".repeat(10_000));
         let context = context();
         let mut proxy = Taker::listen(&context, "127.0.0.1:0").await;
         let mut server = Server::connect(context, &[proxy.address]);
