@@ -22,6 +22,16 @@ pub struct View {
     pub coordinator: Option<ServerName>,
 }
 
+/// An election under way.
+#[derive(Debug)]
+struct Election {
+    began: Micros,
+    /// A better server took it over.
+    is_answered: bool,
+    /// An epoch was claimed in it. What is granted before that was claimed in an earlier one: the reference service stood still meanwhile.
+    has_claimed: bool,
+}
+
 /// Everything that was seen of epochs.
 #[derive(Debug, Default)]
 pub struct Epochs {
@@ -37,8 +47,8 @@ pub struct Epochs {
     views: BTreeMap<usize, (Boot, View)>,
     /// The highest epoch that each server adopted, and has on its disk unless that was harmed.
     adopted: BTreeMap<usize, Epoch>,
-    /// The election that each boot holds, and whether a better server took it over.
-    electing: BTreeMap<Boot, (Micros, bool)>,
+    /// The election that each boot holds.
+    electing: BTreeMap<Boot, Election>,
     /// When an election of each server last came to nothing.
     failed: BTreeMap<usize, Micros>,
     /// When an office was last handed over.
@@ -86,15 +96,23 @@ impl Epochs {
 
     /// A better server answers.
     pub fn on_answered(&mut self, boot: Boot) {
-        if let Some((_, is_answered)) = self.electing.get_mut(&boot) {
-            *is_answered = true;
+        if let Some(election) = self.electing.get_mut(&boot) {
+            election.is_answered = true;
         }
     }
 
-    /// Since when a boot holds an election in which no better server has answered.
+    /// A claim that was made at that moment is on its way to the reference service.
+    pub fn on_claimed(&mut self, boot: Boot, made_at: Micros) {
+        if let Some(election) = self.electing.get_mut(&boot) {
+            election.has_claimed |= made_at >= election.began;
+        }
+    }
+
+    /// Since when a boot holds an election in which it has claimed an epoch, and no better server has answered.
     #[must_use]
     pub fn unanswered_since(&self, boot: Boot) -> Option<Micros> {
-        self.electing.get(&boot).filter(|(_, is_answered)| !is_answered).map(|(since, _)| *since)
+        let election = self.electing.get(&boot)?;
+        (election.has_claimed && !election.is_answered).then_some(election.began)
     }
 }
 
@@ -165,7 +183,8 @@ impl Checker {
 
     /// A server begins an election; it has one at a time.
     pub fn on_election(&mut self, at: Micros, server: usize, boot: Boot) {
-        if let Some((since, _)) = self.epochs.electing.insert(boot, (at, false)) {
+        let election = Election { began: at, is_answered: false, has_claimed: false };
+        if let Some(Election { began: since, .. }) = self.epochs.electing.insert(boot, election) {
             self.violate(at, Invariant::Epochs, || {
                 format!(
                     "server-{} begins an election, and has held another since {}",

@@ -21,7 +21,8 @@ const HEARTBEAT: Micros = 10 * SECOND;
 pub(super) struct ReferenceLink {
     connection: ConnectionId,
     asked: Option<(ReferenceCall, Micros)>,
-    waiting: Vec<ReferenceCall>,
+    /// With when each was made.
+    waiting: Vec<(ReferenceCall, Micros)>,
     next_beat: Micros,
 }
 
@@ -49,10 +50,9 @@ impl Server {
     pub(super) fn ask_reference(&mut self, shared: &mut Shared, call: ReferenceCall) {
         let link = self.running.as_mut().and_then(|running| running.reference.as_mut());
         let Some(link) = link else { return };
-        let same = |waiting: &&mut ReferenceCall| discriminant(&**waiting) == discriminant(&call);
-        match link.waiting.iter_mut().find(same) {
-            Some(older) => *older = call,
-            None => link.waiting.push(call),
+        match link.waiting.iter_mut().find(|(waiting, _)| discriminant(waiting) == discriminant(&call)) {
+            Some(older) => *older = (call, shared.now),
+            None => link.waiting.push((call, shared.now)),
         }
         self.ask_next(shared);
     }
@@ -63,7 +63,10 @@ impl Server {
         if link.waiting.is_empty() {
             return;
         }
-        let call = link.waiting.remove(0);
+        let (call, made_at) = link.waiting.remove(0);
+        if let ReferenceCall::Claim(claim) = &call {
+            shared.checker.epochs.on_claimed(claim.boot, made_at);
+        }
         let at = shared.clock(self.node).unix;
         let body = write_reference_request(&call, running.replica.lamport(), at);
         link.asked = Some((call, shared.now));
