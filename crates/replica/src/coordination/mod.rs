@@ -319,6 +319,10 @@ impl Coordination {
         }
         if is_new && is_member {
             self.hasten(now);
+            if let State::Leading(office) = &mut self.state {
+                // Before it stands for anything itself it shall hear who leads.
+                office.beat_at = now;
+            }
         }
     }
 

@@ -174,6 +174,20 @@ fn a_coordinator_that_no_other_reaches_is_replaced() {
 }
 
 #[test]
+fn whenever_a_deposed_coordinator_is_back_it_hears_who_leads_before_it_stands_for_anything() {
+    for moment in 0..40 {
+        let mut world = settled(ElectionOrder::Highest);
+        world.isolate(3);
+        world.until_all_follow_but(3, 2, seconds(8));
+        world.pass(milliseconds(100 * moment));
+        world.heal_all();
+        world.pass(seconds(20));
+        assert!(world.all_follow(2), "after {moment} tenths of a second:\n{}", world.story());
+        assert_eq!(world.granted.len(), 2);
+    }
+}
+
+#[test]
 fn a_server_that_reaches_the_others_and_not_ref_stands_for_nothing() {
     let mut world = settled(ElectionOrder::Highest);
     world.cut_off.insert(2);
