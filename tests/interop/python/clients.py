@@ -2,8 +2,11 @@
 
 import itertools
 import json
+import subprocess
+import sys
 import time
 import uuid
+from pathlib import Path
 
 import msgpack
 import zmq
@@ -18,6 +21,18 @@ PATIENCE_SECONDS = 20
 def rep_of(number: int) -> str:
     """The REP that server-`number` offers to clients itself (row A05)."""
     return f"tcp://127.0.0.1:{5600 + number}"
+
+
+def chat_in_a_dozen_lines() -> None:
+    """The shortest client there is, a program of its own, at the usual broker and proxy."""
+    script = Path(__file__).parent / "dozen_lines.py"
+    done = subprocess.run([sys.executable, script, BROKER, PROXY], capture_output=True, text=True, timeout=60)
+    assert done.stdout.splitlines() == [
+        "sucesso sucesso",
+        "['geral'] ['alice'] sucesso",
+        "OK geral alice oi",
+        "OK geral alice oi alice bob tudo bem?",
+    ], done.stderr
 
 
 class Silence(AssertionError):

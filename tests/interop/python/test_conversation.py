@@ -1,26 +1,15 @@
 """What the exercise's clients do, as they do it."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import msgpack
 import pytest
 
-from clients import BROKER, PROXY, Client, Listener, rep_of
+from clients import Client, Listener, chat_in_a_dozen_lines, rep_of
 
 pytestmark = pytest.mark.usefixtures("cluster")
 
 
 def test_a11_a13_l01_l02_a_client_of_a_dozen_lines_does_login_channel_lists_publish_and_direct_message():
-    script = Path(__file__).parent / "dozen_lines.py"
-    done = subprocess.run([sys.executable, script, BROKER, PROXY], capture_output=True, text=True, timeout=60)
-    assert done.stdout.splitlines() == [
-        "sucesso sucesso",
-        "['geral'] ['alice'] sucesso",
-        "OK geral alice oi",
-        "OK geral alice oi alice bob tudo bem?",
-    ], done.stderr
+    chat_in_a_dozen_lines()
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])

@@ -2,21 +2,18 @@
 
 import json
 import subprocess
-import sys
 import time
 from contextlib import ExitStack
-from pathlib import Path
 
 import msgpack
 import pytest
 import zmq
 
-from clients import BROKER, PROXY, Client, receive
+from clients import Client, chat_in_a_dozen_lines, receive
 from conftest import PAPO, SERVERS, wait_until
 from foreign import ForeignServer, Plain, plain_broker, plain_proxy, running
 
 REF = "tcp://127.0.0.1:5559"
-DOZEN_LINES = Path(__file__).parent / "dozen_lines.py"
 
 
 def subscribed(*topics: str, port: int = 5558) -> zmq.Socket:
@@ -45,13 +42,7 @@ def among_plain_parts(tmp_path):
 
 
 def test_a02_a05_a12_our_server_works_behind_a_plain_router_dealer_broker_and_a_plain_xsub_xpub_proxy(among_plain_parts):
-    done = subprocess.run([sys.executable, DOZEN_LINES, BROKER, PROXY], capture_output=True, text=True, timeout=60)
-    assert done.stdout.splitlines() == [
-        "sucesso sucesso",
-        "['geral'] ['alice'] sucesso",
-        "OK geral alice oi",
-        "OK geral alice oi alice bob tudo bem?",
-    ], done.stderr
+    chat_in_a_dozen_lines()
 
 
 def test_a02_a_refusal_passes_through_a_plain_broker_and_the_next_request_is_served(among_plain_parts):
@@ -129,13 +120,7 @@ def test_l01_a_dozen_lines_get_the_same_from_a_foreign_server_behind_our_broker_
         server = stack.enter_context(ForeignServer())
         # Its direct messages say `from`; these lines read `user`, as S2's channel messages have it.
         server.services["message"] = lambda data: server.tell(data["dst"], user=data["src"], message=data["message"]) or {"status": "OK"}
-        done = subprocess.run([sys.executable, DOZEN_LINES, BROKER, PROXY], capture_output=True, text=True, timeout=60)
-    assert done.stdout.splitlines() == [
-        "sucesso sucesso",
-        "['geral'] ['alice'] sucesso",
-        "OK geral alice oi",
-        "OK geral alice oi alice bob tudo bem?",
-    ], done.stderr
+        chat_in_a_dozen_lines()
 
 
 @pytest.mark.parametrize(("setting", "in_json"), [("none", ()), ("alias", (5560,)), ("all", (5558, 5560))])
