@@ -27,8 +27,6 @@ pub(crate) const SUSPECT_AFTER: Duration = Duration::from_secs(3);
 pub(crate) const REPUBLISH_AT_START_WITHIN: Duration = Duration::from_secs(10);
 /// What is shown is stored at most so often, with a batch of operations or by itself.
 pub(crate) const SHOWN_STORE_INTERVAL: Duration = Duration::from_secs(1);
-/// The same for a server that is about to stop.
-pub(crate) const SHOWN_STORE_AT_STOP: Duration = Duration::from_millis(50);
 
 /// A retry publishes again what another process wrote so lately: longer than a broker's deadline for redispatches (10 s), well
 /// under a proxy's memory of identities (60 s), clocks askew included.

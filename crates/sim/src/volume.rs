@@ -168,10 +168,11 @@ impl Volume {
         (ceiling, time)
     }
 
-    /// Stores what the clock really gave out: nothing comes after it.
-    pub fn settle_clock(&mut self, clock: KeptClock) {
+    /// Stores what the clock really gave out, and what is shown: nothing comes after that.
+    pub fn settle(&mut self, clock: KeptClock, shown: &VersionVector) {
         if !self.is_full() {
             self.clock = clock;
+            self.shown.clone_from(shown);
         }
     }
 

@@ -68,6 +68,17 @@ impl Role {
             Self::Bot => "bot",
         }
     }
+
+    /// The order in which a whole cluster stops. First nothing is written any more; then the servers, which part with the same history;
+    /// last those through whom their last publications go, and who was asked for their last epoch.
+    pub fn stops_in(self) -> usize {
+        match self {
+            Self::Bot => 0,
+            Self::Broker => 1,
+            Self::Server => 2,
+            Self::Proxy | Self::Ref => 3,
+        }
+    }
 }
 
 /// One process.

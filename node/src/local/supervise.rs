@@ -1,9 +1,10 @@
-//! Runs the roles as child processes: starts them, starts again what dies, and stops all together.
+//! Runs the roles as child processes: starts them, starts again what dies, and stops all, one group after the other.
 //!
 //! Each child holds the reading end of a pipe as its standard input and stops, as on SIGTERM, when that closes. So closing it is how
 //! a child is told to stop, and no child outlives its parent, however that ends. It must not know what a role does.
 
 use super::plan::RolePlan;
+use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -40,13 +41,15 @@ pub struct Task {
     pub arguments: Vec<std::ffi::OsString>,
     /// Where its output goes, at the end.
     pub log: PathBuf,
+    /// It is told to stop when all with a lower number have stopped.
+    pub stops_in: usize,
 }
 
 impl Task {
     /// A planned role, run by this program.
     pub fn of(role: &RolePlan, program: &Path, log: PathBuf) -> Self {
         let (name, arguments) = (role.name.clone(), role.arguments.clone());
-        Self { name, program: program.to_owned(), arguments, log }
+        Self { name, program: program.to_owned(), arguments, log, stops_in: role.role.stops_in() }
     }
 }
 
@@ -63,8 +66,7 @@ pub struct Ended {
 
 /// All children, until [`Supervisor::stop`].
 pub struct Supervisor {
-    stop: CancellationToken,
-    keepers: JoinSet<()>,
+    groups: BTreeMap<usize, Group>,
     ended: mpsc::Receiver<Ended>,
     /// The children's process ids, in the order of the tasks.
     pub pids: Vec<u32>,
@@ -76,20 +78,19 @@ impl Supervisor {
     /// # Errors
     /// When one cannot be started; those before it are killed.
     pub fn start(tasks: Vec<Task>, patience: Duration, tell: &Tell) -> io::Result<Self> {
-        let stop = CancellationToken::new();
         let (ends, ended) = mpsc::channel(ENDS_CAPACITY);
         let running: Vec<(Task, Running)> = tasks
             .into_iter()
             .map(|task| spawn(&task).map(|running| (task, running)))
             .collect::<io::Result<_>>()?;
         let pids = running.iter().map(|(_, running)| running.pid).collect();
-        let mut keepers = JoinSet::new();
+        let mut groups: BTreeMap<usize, Group> = BTreeMap::new();
         for (task, running) in running {
-            let keeper =
-                Keeper { task, patience, stop: stop.clone(), ends: ends.clone(), tell: Arc::clone(tell) };
-            keepers.spawn(keeper.keep(running));
+            let group = groups.entry(task.stops_in).or_default();
+            let (stop, ends, tell) = (group.stop.clone(), ends.clone(), Arc::clone(tell));
+            group.keepers.spawn(Keeper { task, patience, stop, ends, tell }.keep(running));
         }
-        Ok(Self { stop, keepers, ended, pids })
+        Ok(Self { groups, ended, pids })
     }
 
     /// The next end of a child that was not told to stop. Cancel-safe.
@@ -97,11 +98,20 @@ impl Supervisor {
         self.ended.recv().await
     }
 
-    /// Tells every child to stop, and returns when all have.
-    pub async fn stop(mut self) {
-        self.stop.cancel();
-        while self.keepers.join_next().await.is_some() {}
+    /// Tells every child to stop, in the order of the tasks' groups, and returns when all have.
+    pub async fn stop(self) {
+        for mut group in self.groups.into_values() {
+            group.stop.cancel();
+            while group.keepers.join_next().await.is_some() {}
+        }
     }
+}
+
+/// What stops together.
+#[derive(Default)]
+struct Group {
+    stop: CancellationToken,
+    keepers: JoinSet<()>,
 }
 
 struct Running {
@@ -198,7 +208,7 @@ mod tests {
     fn shell(script: &str) -> Task {
         let log = tempfile::tempdir().unwrap().keep().join("log");
         let arguments = ["-c", script].map(Into::into).to_vec();
-        Task { name: "role".to_owned(), program: "/bin/sh".into(), arguments, log }
+        Task { name: "role".to_owned(), program: "/bin/sh".into(), arguments, log, stops_in: 0 }
     }
 
     fn teller() -> (Tell, Arc<Mutex<Vec<String>>>) {
@@ -215,6 +225,17 @@ mod tests {
         supervisor.stop().await;
         assert_eq!(std::fs::read_to_string(task.log).unwrap(), "started\nstopped\n");
         assert!(lines.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_group_stops_when_those_before_it_have() {
+        let (tell, _) = teller();
+        let first = shell("read line; sleep 0.2; date +%s%N");
+        let second = Task { stops_in: 1, ..shell("read line; date +%s%N") };
+        let tasks = vec![second.clone(), first.clone()];
+        Supervisor::start(tasks, STOP_PATIENCE, &tell).unwrap().stop().await;
+        let ended = [first, second].map(|task| std::fs::read_to_string(task.log).unwrap());
+        assert!(ended[0] <= ended[1], "{ended:?}");
     }
 
     #[tokio::test]

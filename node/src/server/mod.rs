@@ -231,7 +231,7 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
         // restarted, which would not help, but one to be spared.
         let able = replica.has_caught_up() && !storage.is_stuck();
         owner.set_ready(drain_until.is_none() && connected && able);
-        let done = || requests.in_flight() == 0 && replica.is_held_by_peers() && replica.has_left_office();
+        let done = || requests.in_flight() == 0 && replica.has_parted() && replica.has_left_office();
         if drain_until.is_some_and(|until| done() || now().monotonic > until) {
             break;
         }
@@ -245,7 +245,7 @@ pub async fn run(context: Context, options: ServerOptions) -> anyhow::Result<()>
     for endpoint in [&mut direct, &mut brokers, &mut proxies] {
         while endpoint.next().await.is_some() {}
     }
-    storage.settle(replica.kept_clock());
+    storage.settle(replica.kept_clock(), replica.history().shown());
     Ok(())
 }
 

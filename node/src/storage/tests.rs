@@ -195,7 +195,7 @@ async fn a_stop_stores_the_exact_time_and_a_start_that_gives_none_out_changes_no
     let told = sent(5_000, 1_700_000_000);
     let mut opened = open(folder.path()).unwrap();
     opened.storage.cover(told).await;
-    opened.storage.settle(told.clock);
+    opened.storage.settle(told.clock, &opened.shown);
     drop(opened);
     for _ in 0..3 {
         let mut opened = open(folder.path()).unwrap();
@@ -211,7 +211,7 @@ async fn a_stop_does_not_take_a_lamport_ceiling_back_that_is_on_its_way_to_the_d
     opened.storage.cover(sent(1, 0)).await;
     // Nobody waits for this one.
     opened.storage.cover(sent(60_000, 0)).await;
-    opened.storage.settle(sent(0, 0).clock);
+    opened.storage.settle(sent(0, 0).clock, &opened.shown);
     drop(opened);
     assert!(open(folder.path()).unwrap().facts.lamport_floor > sent(150_000, 0).lamport);
 }

@@ -198,11 +198,14 @@ impl Storage {
         Raise { to, done, is_late: false }
     }
 
-    /// Nothing is sent any more: stores the exact time, so that the next start does not begin ahead of it.
-    pub fn settle(&self, clock: KeptClock) {
+    /// Nothing is sent any more: stores the exact time, so that the next start does not begin ahead of it, and what is shown, which
+    /// else is stored once in a while.
+    pub fn settle(&self, clock: KeptClock, shown: &VersionVector) {
         // Where the disk hung, what was sent may lie between the two.
         let lamport = self.raise.as_ref().map_or(self.ceilings.lamport, |raise| raise.to.lamport);
         self.store_ceilings(Ceilings { lamport, clock });
+        // Nobody waits for its outcome.
+        self.store(0, Vec::new(), Along { shown: Some(shown.clone()), epoch: None });
     }
 
     /// Whether the disk hangs: something has been under way for longer than any healthy disk takes. Reads go on, without it.

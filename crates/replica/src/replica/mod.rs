@@ -53,6 +53,7 @@ use papo_protocol::time::UnixMillis;
 use papo_protocol::worker_link::Cookie;
 use papo_protocol::{Boot, Limits, RequestKey, ServerName};
 use peers::Peers;
+use replication::Draining;
 use std::sync::Arc;
 use std::time::Duration;
 use storage::Storage;
@@ -285,8 +286,8 @@ pub struct Replica {
     last_taken_at: Option<UnixMillis>,
     /// What was held when the generation came in which this server leaves the cluster; `None` while it does not.
     held_at_leaving: Option<(u64, VersionVector)>,
-    /// What was held when the server was told to stop; `None` until then.
-    draining: Option<VersionVector>,
+    /// What is waited for since the server was told to stop; `None` until then.
+    draining: Option<Draining>,
     coordination: Coordination,
     timekeeping: Timekeeping,
     counters: Counters,
@@ -419,9 +420,8 @@ impl Replica {
             Input::Reference(answer) => self.on_reference(now, answer),
             Input::Members(membership) => self.on_members(now, membership, effects),
             Input::Drain => {
-                self.draining = Some(self.history.vector());
-                // What the peers have is wanted fresh: see `is_held_by_peers`.
-                self.request_rounds(now, effects);
+                let rounds = self.request_rounds(now, effects);
+                self.draining = Some(Draining::Taking { rounds });
             }
         }
         self.settle(now, effects);
@@ -445,6 +445,7 @@ impl Replica {
         self.confirm(now, effects);
         self.wake(now, effects);
         self.tell_peers(effects);
+        self.go_on_draining();
         self.judge_fitness(now);
         self.coordinate(now, effects);
         self.keep_time(now, effects);

@@ -57,6 +57,15 @@ struct Taken {
     told: VersionVector,
 }
 
+/// How far a server is that was told to stop.
+#[derive(Debug)]
+pub(super) enum Draining {
+    /// It takes over what its peers held at that moment: when these rounds are over, it has.
+    Taking { rounds: Vec<(PeerLink, u64)> },
+    /// It waits for its peers to hold all that it held then.
+    Giving { held: VersionVector },
+}
+
 impl Replica {
     /// The links to peers: at most two for each, one opened by either.
     pub fn peers(&self) -> impl Iterator<Item = PeerStatus<'_>> {
@@ -72,14 +81,27 @@ impl Replica {
         })
     }
 
-    /// Whether every peer that is up has said that it holds all that this server held when it was told to stop, and all that it wrote
-    /// since: then it may go, and nothing waits on its disk alone. What others go on writing is theirs to keep. True without peers,
-    /// for whom nobody can wait.
+    /// Whether this server, told to stop, holds and shows what its peers held at that moment, and every peer that is up has said that
+    /// it holds all of that, and all that this one wrote since: then it may go, and nothing waits on its disk alone. Servers that all
+    /// stop at once part with the same history. What others go on writing is theirs to keep. True without peers, for whom nobody can
+    /// wait.
     #[must_use]
-    pub fn is_held_by_peers(&self) -> bool {
-        let now = self.history.vector();
-        let held = self.draining.as_ref().unwrap_or(&now);
-        self.peers.names().iter().all(|name| self.has_taken_over(name, held))
+    pub fn has_parted(&self) -> bool {
+        let names = self.peers.names();
+        let Some(Draining::Giving { held }) = &self.draining else { return names.is_empty() };
+        let is_shown = || held.iter().all(|(writer, count)| self.history.shown().get(writer) >= count);
+        names.is_empty() || (names.iter().all(|name| self.has_taken_over(name, held)) && is_shown())
+    }
+
+    /// What the peers held is here: from now on it is they who are waited for. A server that was never level with them does not begin
+    /// with that now.
+    pub(super) fn go_on_draining(&mut self) {
+        if let Some(Draining::Taking { rounds }) = &self.draining
+            && (!self.has_caught_up
+                || rounds.iter().all(|(link, round)| self.peers.has_finished(*link, *round)))
+        {
+            self.draining = Some(Draining::Giving { held: self.history.vector() });
+        }
     }
 
     pub(super) fn on_peer_up(&mut self, link: PeerLink, effects: &mut Vec<Effect>) {

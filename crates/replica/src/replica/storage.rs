@@ -7,8 +7,8 @@ use super::requests::Client;
 use super::telling::Told;
 use super::{Effect, Now, PeerLink, Replica};
 use crate::constants::{
-    BATCH_BYTES_MAX, BATCH_OPS_MAX, ENTRY_OVERHEAD_BYTES, SHOWN_STORE_AT_STOP, SHOWN_STORE_INTERVAL,
-    STORAGE_RETRY, STORAGE_STUCK_AFTER,
+    BATCH_BYTES_MAX, BATCH_OPS_MAX, ENTRY_OVERHEAD_BYTES, SHOWN_STORE_INTERVAL, STORAGE_RETRY,
+    STORAGE_STUCK_AFTER,
 };
 use crate::op::{Op, OpKind};
 use crate::planted::Planted;
@@ -223,9 +223,7 @@ impl Replica {
 
     /// When what is shown is to be stored; `None` when it is.
     fn shown_is_due(&self) -> Option<Duration> {
-        // A server that stops may have no other occasion.
-        let interval = if self.draining.is_some() { SHOWN_STORE_AT_STOP } else { SHOWN_STORE_INTERVAL };
-        (!self.shown_is_stored).then_some(self.shown_stored_at + interval)
+        (!self.shown_is_stored).then_some(self.shown_stored_at + SHOWN_STORE_INTERVAL)
     }
 
     /// Those of this boot.

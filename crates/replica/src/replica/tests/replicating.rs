@@ -403,14 +403,39 @@ fn a_stopping_server_knows_when_its_peers_hold_what_it_holds() {
     world.cut(0, 1);
     world.ask(0, "login", &[("user", "ana")]);
     world.input(0, Input::Drain);
-    assert!(!world.hosts[0].replica.is_held_by_peers());
+    assert!(!world.hosts[0].replica.has_parted());
     world.cut.clear();
     world.pass(8000);
-    assert!(world.hosts[0].replica.is_held_by_peers());
+    assert!(world.hosts[0].replica.has_parted());
     // What another goes on writing is no reason to stay.
     world.ask(1, "login", &[("user", "bia")]);
-    assert!(world.hosts[0].replica.is_held_by_peers());
+    assert!(world.hosts[0].replica.has_parted());
     let mut alone = World::apart(1);
     alone.ask(0, "login", &[("user", "ana")]);
-    assert!(alone.hosts[0].replica.is_held_by_peers(), "nobody to wait for");
+    alone.input(0, Input::Drain);
+    assert!(alone.hosts[0].replica.has_parted(), "nobody to wait for");
+}
+
+#[test]
+fn l06_servers_that_stop_at_once_part_with_the_same_history() {
+    let mut world = World::linked(3);
+    world.cut_from(0, 2);
+    world.cut_from(1, 2);
+    world.ask(0, "login", &[("user", "ana")]);
+    world.run();
+    assert!(world.hosts[1].stored.len() == 1 && world.hosts[2].stored.is_empty());
+    for host in 0..3 {
+        world.input(host, Input::Drain);
+    }
+    world.run();
+    assert!(!world.hosts[2].replica.has_parted(), "the others held more when it was told to stop");
+    world.cut.clear();
+    world.pass(8000);
+    for host in &world.hosts {
+        assert!(host.replica.has_parted());
+        assert_eq!(
+            (host.stored.len(), host.replica.history().shown()),
+            (1, &host.replica.history().vector())
+        );
+    }
 }

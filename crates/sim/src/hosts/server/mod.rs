@@ -189,7 +189,7 @@ impl Server {
         let now = shared.clock(self.node).monotonic;
         running.publisher.end(shared, now, how == End::PowerLost, back_after);
         if let Some(volume) = shared.volumes.get_mut(self.node.number).filter(|_| how == End::Left) {
-            volume.settle_clock(running.replica.kept_clock());
+            volume.settle(running.replica.kept_clock(), running.replica.history().shown());
         }
         if let Some((_, Write { ops, beside })) = running.writing.take() {
             let reached = shared.disk_random.once_in(2);
@@ -364,7 +364,7 @@ impl Server {
         if let Some(until) = running.leaves_at
             && (shared.now > until
                 || (running.pending.is_empty()
-                    && running.replica.is_held_by_peers()
+                    && running.replica.has_parted()
                     && running.replica.has_left_office()))
         {
             shared.count("server_left");
