@@ -1,5 +1,6 @@
 //! How often a ChatCluster's status is written: when a state has changed at once, but what changes within a second of that together;
-//! what is only said in other words at most twice a minute. What is kept here is about politeness only: an operator that has forgotten it writes once too often.
+//! what is only said in other words at most twice a minute. What is kept here is about politeness only: an operator that has
+//! forgotten it writes once too often.
 
 use std::{
     collections::HashMap,
