@@ -6,7 +6,7 @@ const REMEDIES: Readonly<Record<string, string>> = {
   unknown_service: "Is this a broker of papo, and of this version?",
   unknown_user: "A user exists after a first login.",
   unknown_channel: "Make the channel first, with createChannel().",
-  name_taken: "Choose another name.",
+  name_taken: "If it is yours: a channel that exists can be used, and a login is repeated with its first requestId.",
   reserved_name: "Choose another name.",
   frozen_channel: "A user has this channel's name: read it, and post to another.",
   unknown: "It may still come to be: repeat it with the same requestId.",

@@ -10,7 +10,7 @@ export interface Position {
   readonly seq: number
 }
 
-/** A write that is stored as `durability` of the cluster promises. The same for every repetition of the same write. */
+/** A write that is stored as `durability` of the cluster promises. Every repetition of the same write has the same `messageId`. */
 export interface Acknowledgement {
   /** 32 hexadecimal digits. */
   readonly messageId: string
@@ -41,6 +41,9 @@ export interface Page {
   readonly cursor: Uint8Array
   readonly more: boolean
 }
+
+/** The first byte of a map in JSON; in MessagePack it is a number. */
+const OPENING_BRACE = 0x7b
 
 export type Fields = Readonly<Record<string, unknown>>
 
@@ -100,9 +103,9 @@ export class Reply {
   }
 }
 
-/** The second frame of a publication. */
+/** The second frame of a publication: MessagePack, or JSON where the cluster's `compat.jsonPublications` says so. */
 export function readPublication(body: Uint8Array): Message {
-  return readMessage(unpack(body))
+  return readMessage(body[0] === OPENING_BRACE ? readJson(body) : unpack(body))
 }
 
 /** A publication's body, or an entry of a history. */
@@ -120,6 +123,18 @@ export function readMessage(entry: unknown): Message {
     clock: whole(fields["clock"]),
     position: position(fields["position"]),
   }
+}
+
+/** With the identity as bytes, as MessagePack has it. */
+function readJson(body: Uint8Array): Fields {
+  let read: unknown
+  try {
+    read = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(body))
+  } catch (error) {
+    throw new BadReply(`no JSON: ${error}`, { cause: error })
+  }
+  const fields = map(read)
+  return { ...fields, message_id: Buffer.from(text(fields["message_id"]), "base64url") }
 }
 
 function unpack(body: Uint8Array): unknown {

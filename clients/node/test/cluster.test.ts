@@ -16,7 +16,7 @@ import { setTimeout as sleep } from "node:timers/promises"
 import { Reply as ReplySocket } from "zeromq"
 import { OUTBOX_MAX, WAITING_MAX } from "../src/bounds.js"
 import { BadReply, Chat, Closed, NoAnswer, Overloaded, Refused, type Stream, TooLarge } from "../src/index.js"
-import { BROKERS, HERE, name, openChat, PROXIES, startCluster } from "./cluster.js"
+import { BROKERS, HERE, JSON_PROXY, name, openChat, PROXIES, startCluster } from "./cluster.js"
 
 const PATIENCE = { timeout: 60_000 }
 let cluster: Awaited<ReturnType<typeof startCluster>>
@@ -205,6 +205,26 @@ chats("a stream gives channels and direct messages from now on", async (open) =>
   assert.deepEqual((await heard(stream, 2)).sort(), ["to all", "to you"])
   await ana.post(channel, "last")
   assert.deepEqual(await heard(stream, 1), ["last"])
+})
+
+chats("b01: a stream hears a proxy that speaks JSON", async (open) => {
+  const writer = await open()
+  const channel = await channelOf(writer)
+  const reader = await Chat.open(name("user"), { brokers: BROKERS, proxies: [JSON_PROXY] })
+  try {
+    const troubles: Error[] = []
+    const stream = await reader.listen([channel], { onTrouble: (trouble) => troubles.push(trouble) })
+    const texts = Array.from({ length: 40 }, (_, number) => `olá ${number}`)
+    for (const text of texts) {
+      await writer.post(channel, text)
+      // Some are published when the subscription has reached the proxy.
+      await sleep(50)
+    }
+    assert.deepEqual((await heard(stream, texts.length)).sort(), texts.sort())
+    assert.deepEqual(troubles, [])
+  } finally {
+    await reader.close()
+  }
 })
 
 chats("a stream from the start gives the history in its order, and then what is said", async (open) => {

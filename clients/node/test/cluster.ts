@@ -1,6 +1,6 @@
 /** `papo local` for tests: started on a temporary data folder, ended by its process id. */
 import { type ChildProcess, spawn } from "node:child_process"
-import { mkdtemp, rm } from "node:fs/promises"
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -14,6 +14,8 @@ const READY_MS = 60_000
 /** Where papo local puts what the manifest asks for. */
 export const BROKERS = ["127.0.0.1:5555", "127.0.0.1:5802"]
 export const PROXIES = ["127.0.0.1:5558", "127.0.0.1:5862"]
+/** Where the first of the proxies speaks JSON. */
+export const JSON_PROXY = "127.0.0.1:5560"
 
 let number = 0
 /** Of a user or channel that no other test has. */
@@ -26,7 +28,9 @@ export async function startCluster(): Promise<{ stop: () => Promise<void> }> {
   // Not left to the cluster: papo warns of PAPO_ names that it does not know.
   const { PAPO_BIN: papo = "papo", ...env } = process.env
   const data = await mkdtemp(join(tmpdir(), "papo-node-"))
-  const cluster = spawn(papo, ["local", "-f", MANIFEST, "--data", data], { env, stdio: ["ignore", "pipe", "pipe"] })
+  const manifest = join(data, "chatcluster.yaml")
+  await writeFile(manifest, `${await readFile(MANIFEST, "utf8")}spec: {compat: {jsonPublications: alias}}\n`)
+  const cluster = spawn(papo, ["local", "-f", manifest, "--data", data], { env, stdio: ["ignore", "pipe", "pipe"] })
   await ready(cluster)
   return {
     stop: async () => {

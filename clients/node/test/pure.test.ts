@@ -198,6 +198,15 @@ test("a publication is a post or a direct message, and one that lacks something 
   for (const change of changes) assert.throws(() => readPublication(encode({ ...BODY, ...change })), BadReply, JSON.stringify(change))
 })
 
+test("b01: a publication in JSON is the same message", () => {
+  const json = (fields: object) => Buffer.from(JSON.stringify(fields))
+  const identity = Uint8Array.from(range(240, 256))
+  const inJson = { ...BODY, message: "olá", message_id: "8PHy8_T19vf4-fr7_P3-_w" }
+  assert.deepEqual(readPublication(json(inJson)), readPublication(encode({ ...BODY, message: "olá", message_id: identity })))
+  const bad = [Buffer.from("{"), Buffer.from([0x7b, 0xff]), json({}), json({ ...BODY, message_id: "é" }), json({ ...inJson, clock: "1" })]
+  for (const body of bad) assert.throws(() => readPublication(body), BadReply, String(body))
+})
+
 test("no bytes of a peer throw anything but a bad reply", () => {
   const below = chance(1)
   const whole = encode({ data: { messages: [BODY], papo_cursor: IDENTITY, more: false } })

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from cluster import Local
+from cluster import MANIFEST, Local
 
 from papo_client import Message, Position
 from papo_client.wire import Page
@@ -18,6 +18,7 @@ class Where:
     def __init__(self, local: Local) -> None:
         self.brokers: list[str] = [role.requests[0] for role in local.of_kind("broker")]
         self.proxies: list[str] = [role.subscriptions[0] for role in local.of_kind("proxy")]
+        self.json_proxy: str = local.of_kind("proxy")[0].subscriptions[1]
         self._numbers = itertools.count()
 
     def name(self, what: str) -> str:
@@ -27,8 +28,11 @@ class Where:
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Where]:
-    """A whole cluster. Tests use names of their own, and hurt nobody."""
-    local = Local(os.environ.get("PAPO_BIN", "papo"), Path(tmp_path_factory.mktemp("cluster")))
+    """A whole cluster, with JSON at its proxy's second port. Tests use names of their own, and hurt nobody."""
+    folder = Path(tmp_path_factory.mktemp("cluster"))
+    manifest = folder / "chatcluster.yaml"
+    manifest.write_text(f"{MANIFEST.read_text()}spec: {{compat: {{jsonPublications: alias}}}}\n")
+    local = Local(os.environ.get("PAPO_BIN", "papo"), folder, manifest)
     local.start()
     try:
         yield Where(local)

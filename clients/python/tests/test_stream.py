@@ -36,6 +36,24 @@ def test_a_stream_gives_channels_and_direct_messages_from_now_on(cluster: Where)
     asyncio.run(main())
 
 
+def test_b01_a_stream_hears_a_proxy_that_speaks_json(cluster: Where) -> None:
+    """Live, and not only by the history that is read now and then."""
+
+    async def main() -> None:
+        channel, count = cluster.name("channel"), 0
+        async with chat_of(cluster) as writer, Chat(cluster.name("user"), cluster.brokers, [cluster.json_proxy]) as reader:
+            await writer.create_channel(channel)
+            async with reader.listen(channel) as stream:
+                async with asyncio.timeout(20):
+                    while not stream._heard:
+                        count += 1
+                        await writer.post(channel, f"olá {count}")
+                        await asyncio.sleep(0.05)
+                assert sorted(await heard(stream, count)) == sorted(f"olá {number}" for number in range(1, count + 1))
+
+    asyncio.run(main())
+
+
 def test_a_stream_from_the_start_gives_the_history_in_its_order_and_then_what_is_said(cluster: Where) -> None:
     async def main() -> None:
         channel = cluster.name("channel")

@@ -1,5 +1,6 @@
 """What is written and read, byte by byte, as docs/wire.md has it."""
 
+import json
 import random
 
 import msgpack
@@ -39,6 +40,15 @@ def test_a_publication_is_a_post_or_a_direct_message() -> None:
     assert (post.author, post.text, post.channel, post.to, post.timestamp) == ("ana", "oi", "geral", None, 7)
     direct = read_publication(packed({**BODY, "channel": None, "dst": "bento", "timestamp": "2026-01-01T00:00:00Z"}))
     assert (direct.channel, direct.to, direct.timestamp) == (None, "bento", "2026-01-01T00:00:00Z")
+
+
+def test_b01_a_publication_in_json_is_the_same_message() -> None:
+    identity = bytes(range(240, 256))
+    in_json = {**BODY, "message": "olá", "message_id": "8PHy8_T19vf4-fr7_P3-_w"}
+    assert read_publication(json.dumps(in_json).encode()) == read_publication(packed({**BODY, "message": "olá", "message_id": identity}))
+    for bad in (b"{", b'{"a": \xff}', b"{}", json.dumps({**BODY, "message_id": "é"}).encode(), b'{"a":' * 100_000):
+        with pytest.raises(BadReply):
+            read_publication(bad)
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,15 @@ def test_c02_unique_a_second_login_of_a_name_is_refused(client):
     assert client.ask("users")["users"].count("única") == 1
 
 
+def test_c02_unique_who_comes_back_repeats_the_login_under_its_id_or_writes_without_one(client):
+    first = client.must("login", user="voltei", papo_id=bytes(16))
+    back = Client()
+    again = back.must("login", user="voltei", papo_id=bytes(16))
+    assert again["message_id"] == first["message_id"]
+    assert back.ask("login", user="voltei", papo_id=bytes(15) + b"1")["code"] == "name_taken"
+    back.must("message", src="voltei", dst="voltei", message="oi")
+
+
 def test_c07_c09_sucesso_is_the_word_where_the_setting_says_so(client):
     client.must("login", user="c07")
     client.must("channel", channel="c07-sala")

@@ -8,7 +8,7 @@ _REMEDIES: Final = {
     "unknown_service": "Is this a broker of papo, and of this version?",
     "unknown_user": "A user exists after a first login.",
     "unknown_channel": "Make the channel first, with create_channel().",
-    "name_taken": "Choose another name.",
+    "name_taken": "If it is yours: a channel that exists can be used, and a login is repeated with its first request_id.",
     "reserved_name": "Choose another name.",
     "frozen_channel": "A user has this channel's name: read it, and post to another.",
     "unknown": "It may still come to be: repeat it with the same request_id.",

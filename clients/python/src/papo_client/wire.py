@@ -1,5 +1,7 @@
 """What travels (docs/wire.md): requests are written, replies and publications read. Knows no sockets and no time."""
 
+import base64
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -27,7 +29,7 @@ class Durable(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Acknowledgement:
-    """A write that is stored as `durability` of the cluster promises. The same for every repetition of the same write."""
+    """A write that is stored as `durability` of the cluster promises. Every repetition of the same write has the same `message_id`."""
 
     message_id: bytes
     position: Position
@@ -112,8 +114,8 @@ class Reply:
 
 
 def read_publication(body: bytes) -> Message:
-    """The second frame of a publication."""
-    return read_message(_unpack(body))
+    """The second frame of a publication: MessagePack, or JSON where the cluster's `compat.jsonPublications` says so."""
+    return read_message(_read_json(body) if body.startswith(b"{") else _unpack(body))
 
 
 def read_message(entry: object) -> Message:
@@ -142,6 +144,15 @@ def _unpack(body: bytes) -> object:
     except Exception as error:  # MessagePack raises ValueError and its own; a peer's bytes must not raise others.
         raise BadReply(f"no MessagePack: {error}") from error
     return unpacked
+
+
+def _read_json(body: bytes) -> object:
+    """With the identity as bytes, as MessagePack has it."""
+    try:
+        fields = _map(json.loads(body))
+        return {**fields, "message_id": base64.urlsafe_b64decode(_text(fields.get("message_id")) + "==")}
+    except (ValueError, RecursionError) as error:
+        raise BadReply(f"no JSON of a publication: {error}") from error
 
 
 def _map(value: object) -> Mapping[str, Any]:
