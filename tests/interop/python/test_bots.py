@@ -170,6 +170,27 @@ def test_j05_a_cluster_has_as_many_bots_as_its_manifest_says(tmp_path):
         cluster.stop()
 
 
+def test_b01_all_where_all_publications_are_json_papos_own_clients_hear_them(tmp_path):
+    """A bot has no history: what it hears came live."""
+    cluster = start(tmp_path, "{compat: {jsonPublications: all}}")
+    try:
+        Client().must("channel", channel="sala")
+        log = tmp_path / "bot.log"
+        with running(log, "bot", "--user", "user4821", "--log-style", "seeds", "--interval-ms", "100", "--pause-ms", "100"):
+            wait_until("a bot hears itself", lambda: re.search(r"\[user4821\] <- \(#\w+\) auto-msg \d+ de user4821", log.read_text()))
+        said = subprocess.run(
+            [PAPO, "chat", "--user", "ana", "/join sala", "olá", "/expect 30 #sala ana: olá", "/msg ana oi", "/expect 30 @ana -> ana: oi", "/sleep 3"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=90,
+        )
+        assert said.returncode == 0, said.stdout
+        assert (said.stdout.count("ana: olá"), said.stdout.count("ana: oi")) == (1, 1), "live and in the history it is one message"
+    finally:
+        cluster.stop()
+
+
 def test_a16_auto_client_makes_a_client_write_by_itself(own_cluster, tmp_path):
     names = {"AUTO_CLIENT": "1", "BROKER_URL": BROKER, "PROXY_XPUB": PROXY}
     with running(tmp_path / "client.log", "chat", "--user", "user7777", **names):
