@@ -19,6 +19,8 @@ export const RECONNECT_MS = 3_600_000
 export const BACKOFF_MIN_MS = 50
 /** The longest such pause. */
 export const BACKOFF_MAX_MS = 2_000
+/** The longest that Node's timers wait; what is longer they end at once. */
+export const TIMER_MS_MAX = 2 ** 31 - 1
 /** The pause before a request is repeated whose refusal says that this may help; varied by chance. */
 export const REPEAT_MS = 500
 /** Requests of one chat that may wait for their turn. */

@@ -1,6 +1,7 @@
 /** A user's chat: what a program does with papo. */
 import { DEADLINE_MS, REQUEST_BYTES_MAX, TOPICS_MAX } from "./bounds.js"
 import { LamportClock } from "./clock.js"
+import { Closed } from "./errors.js"
 import { type CallOptions, Requests, type RequestSettings, type WriteOptions } from "./requests.js"
 import { Rotation } from "./rotation.js"
 import { marksOf, Stream } from "./stream.js"
@@ -158,6 +159,10 @@ export class Chat implements AsyncDisposable {
       fromStart,
       onTrouble,
     })
+    if (this.#requests.isClosed) {
+      await stream.close()
+      throw new Closed("the chat is closed")
+    }
     this.#streams = [...this.#streams.filter((other) => !other.isClosed), stream]
     return stream
   }

@@ -4,7 +4,7 @@
  */
 import { randomBytes } from "node:crypto"
 import { setTimeout as sleep } from "node:timers/promises"
-import { REPEAT_MS, REPLY_MS, WAITING_MAX } from "./bounds.js"
+import { REPEAT_MS, REPLY_MS, TIMER_MS_MAX, WAITING_MAX } from "./bounds.js"
 import type { LamportClock } from "./clock.js"
 import { BadReply, Closed, NoAnswer, Overloaded, Refused, TooLarge } from "./errors.js"
 import { LinkLost, RequestLink } from "./link.js"
@@ -66,6 +66,10 @@ export class Requests {
     return this.#ask({ service, fields, signal, deadline: this.#deadline() })
   }
 
+  get isClosed(): boolean {
+    return this.#closed
+  }
+
   close(): void {
     this.#closed = true
     this.#drop()
@@ -96,7 +100,7 @@ export class Requests {
     const late = () => new NoAnswer(service, this.settings.deadlineMs, "those asked before it have no answer either")
     await new Promise<void>((resolve, reject) => {
       const onAbort = () => reject(signal?.reason)
-      const timer = setTimeout(() => reject(late()), deadline - performance.now())
+      const timer = setTimeout(() => reject(late()), Math.min(deadline - performance.now(), TIMER_MS_MAX))
       signal?.addEventListener("abort", onAbort)
       before.then(resolve).finally(() => {
         clearTimeout(timer)

@@ -166,6 +166,16 @@ test("a peer that hangs gives way to the next", PATIENCE, () =>
   }),
 )
 
+chats("a deadline may be infinite", async (open) => {
+  const { user } = await open()
+  const chat = new Chat(user, { brokers: BROKERS, proxies: PROXIES, deadlineMs: Infinity })
+  try {
+    for (const users of await Promise.all([chat.users(), chat.users(), chat.users()])) assert.ok(users.includes(user))
+  } finally {
+    await chat.close()
+  }
+})
+
 test("a peer that is no papo is told", PATIENCE, async () => {
   const stranger = new ReplySocket({ linger: 0 })
   await stranger.bind("tcp://127.0.0.1:*")
@@ -279,6 +289,15 @@ chats("leaving a loop closes its stream, and closing a stream ends its loop", as
   const closed = await chat.listen([channel])
   setTimeout(() => closed.close(), 50)
   for await (const { text } of closed) assert.fail(text)
+})
+
+chats("a stream that opens while its chat is closed is closed, too", async (open) => {
+  const chat = await open()
+  const bookmark = (await chat.listen([], { direct: true })).bookmark()
+  const opening = assert.rejects(chat.listen([], { direct: true, bookmark }), Closed)
+  await chat.close()
+  await opening
+  await assert.rejects(chat.listen([], { direct: true, bookmark }), Closed)
 })
 
 chats("what cannot be listened to is told", async (open) => {
