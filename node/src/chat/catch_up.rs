@@ -29,7 +29,7 @@ const CHECK_EVERY: Duration = Duration::from_secs(30);
 /// How soon again when something was missed, or nothing can come live.
 const CHECK_AGAIN: Duration = Duration::from_secs(2);
 
-/// So many live messages also have them read on: a page then never holds what [`Seen`] has forgotten.
+/// So many live messages also have them read on: [`Seen`] remembers eight times as many until a page has them.
 const CHECK_AFTER: usize = 4096;
 
 /// What a person follows, and how far each is read; channels in the order in which they were joined. Clones share it.
@@ -44,12 +44,9 @@ struct Reading {
 }
 
 impl Places {
-    /// Follows a place that is read up to here.
+    /// Follows another place, which is read up to here.
     pub(super) fn add(&self, place: Place, cursor: Option<String>) {
-        self.with(|all| {
-            all.retain(|reading| reading.place != place);
-            all.push(Reading { place, cursor });
-        });
+        self.with(|all| all.push(Reading { place, cursor }));
     }
 
     /// Whether it was followed.
@@ -59,6 +56,11 @@ impl Places {
             all.retain(|reading| reading.place != *place);
             all.len() < before
         })
+    }
+
+    /// Whether it is followed.
+    pub(super) fn has(&self, place: &Place) -> bool {
+        self.with(|all| all.iter().any(|reading| reading.place == *place))
     }
 
     pub(super) fn channels(&self) -> Vec<String> {
@@ -231,8 +233,8 @@ impl CatchUp {
 
 /// Those that were not shown; without an identity nobody can tell, so they are left out.
 pub(super) fn unseen(messages: Vec<ReadMessage>, place: &Place, seen: &Seen) -> Vec<Message> {
-    let new = messages
-        .into_iter()
-        .filter(|message| message.message_id.is_some() && seen.is_new(message.message_id.as_ref()));
+    let is_new =
+        |message: &ReadMessage| message.message_id.as_ref().is_some_and(|id| seen.is_new_in_history(id));
+    let new = messages.into_iter().filter(is_new);
     new.map(|message| Message::of_history(message, place, now())).collect()
 }

@@ -92,11 +92,15 @@ impl Presence {
         Ok(Self { user, client, live, history, seen, screen, names, places, wake, asked, background })
     }
 
-    /// Shows the last of a place's history; from there it is read on in the background, also when this failed.
+    /// Shows the last of a place's history; from there it is read on in the background, also when this failed. A place that is
+    /// followed already is read on from where it was.
     ///
     /// # Errors
     /// As any request.
     pub(super) async fn read_from_now(&self, place: Place, count: usize) -> Result<(), RequestError> {
+        if self.places.has(&place) {
+            return Ok(());
+        }
         let read = self.history.newest(&place, NEWEST).await;
         let (cursor, read) = match read {
             Ok(page) => {

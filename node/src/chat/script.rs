@@ -7,7 +7,7 @@ use super::screen::Screen;
 use super::session::{Done, Session};
 use super::{ChatOptions, Outcome};
 use papo_protocol::UserName;
-use std::io::Write;
+use std::io::{BufRead as _, Write};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
@@ -21,8 +21,9 @@ const READ_AHEAD: usize = 16;
 pub(super) fn lines_of_stdin() -> mpsc::Receiver<String> {
     let (sender, lines) = mpsc::channel(READ_AHEAD);
     std::thread::spawn(move || {
-        for line in std::io::stdin().lines().map_while(Result::ok) {
-            if sender.blocking_send(line).is_err() {
+        for line in std::io::stdin().lock().split(b'\n').map_while(Result::ok) {
+            // What is no UTF-8 is posted as a terminal shows it: it must not end the script unnoticed.
+            if sender.blocking_send(String::from_utf8_lossy(&line).into_owned()).is_err() {
                 return;
             }
         }

@@ -136,10 +136,10 @@ async fn joining_shows_the_latest_history_once() {
     assert_eq!(page.count("#geral bia: mensagem 30"), 2, "the second by /history");
 }
 
-/// Somebody who has said `oi` and lost the connection then; what is stored now is missed.
-async fn cut_off(server: TestServer, expected: &str) -> (Person, Stopped) {
+/// Somebody who has said `oi` and lost the connection then; what is stored now is missed. When it is back the script goes on.
+async fn cut_off(server: TestServer, when_back: &str) -> (Person, Stopped) {
     let ana = Person::enter(&server, "ana");
-    ana.types(&format!("oi\n/expect #geral ana: oi\n/expect 20 again\n/expect 20 {expected}")).await;
+    ana.types(&format!("oi\n/expect #geral ana: oi\n/expect 20 again\n{when_back}")).await;
     while ana.page.count("#geral ana: oi") == 0 {
         tokio::task::yield_now().await;
     }
@@ -153,7 +153,7 @@ async fn cut_off(server: TestServer, expected: &str) -> (Person, Stopped) {
 #[tokio::test]
 async fn what_was_missed_while_the_connection_was_lost_is_shown_afterwards() {
     let server = TestServer::start(Dialect::Papo).await;
-    let (ana, stopped) = cut_off(server, "perdida").await;
+    let (ana, stopped) = cut_off(server, "/expect 20 perdida").await;
     stopped.store("geral", "bia", "perdida", 77);
     let _server = stopped.start().await;
     let (outcome, page) = ana.ends().await;
@@ -166,7 +166,7 @@ async fn what_was_missed_while_the_connection_was_lost_is_shown_afterwards() {
 async fn a_history_is_read_on_page_after_page_however_much_was_missed() {
     let missed = 2 * catch_up::NEWEST;
     let server = TestServer::start(Dialect::Papo).await;
-    let (ana, stopped) = cut_off(server, &format!("perdida {missed}.")).await;
+    let (ana, stopped) = cut_off(server, &format!("/expect 20 perdida {missed}.")).await;
     for number in 1..=missed {
         stopped.store("geral", "bia", &format!("perdida {number}."), 1000 + number as u128);
     }
@@ -180,9 +180,24 @@ async fn a_history_is_read_on_page_after_page_however_much_was_missed() {
 }
 
 #[tokio::test]
+async fn joining_again_hides_nothing_that_was_missed() {
+    let missed = 2 * catch_up::NEWEST;
+    let server = TestServer::start(Dialect::Papo).await;
+    let (ana, stopped) =
+        cut_off(server, &format!("/join geral\n/expect 20 perdida {missed}.\n/sleep 2")).await;
+    for number in 1..=missed {
+        stopped.store("geral", "bia", &format!("perdida {number}."), 1000 + number as u128);
+    }
+    let _server = stopped.start().await;
+    let (outcome, page) = ana.ends().await;
+    assert_eq!(outcome, Outcome::Fine, "{:#?}", page.lines());
+    assert_eq!(page.lines().iter().filter(|line| line.contains("perdida")).count(), missed);
+}
+
+#[tokio::test]
 async fn a_cursor_that_is_refused_is_forgotten_and_nothing_is_shown_again() {
     let server = TestServer::start(Dialect::Papo).await;
-    let (ana, stopped) = cut_off(server, "outra vida").await;
+    let (ana, stopped) = cut_off(server, "/expect 20 outra vida").await;
     stopped.world().epoch += 1;
     stopped.store("geral", "bia", "outra vida", 77);
     let _server = stopped.start().await;

@@ -34,6 +34,11 @@ def test_two_people_exchange_a_post_and_a_direct_message():
     assert "trago café" in ana_said and "bom dia" in bento_said and "obrigada" in bento_said
 
 
+def test_a_line_that_is_no_utf_8_ends_nothing():
+    done = subprocess.run([PAPO, "chat", "--user", "latina"], input=b"caf\xe9\n/expect 20 caf\nfim\n/expect 20 latina: fim\n", capture_output=True, timeout=60)
+    assert done.returncode == 0 and "latina: caf\ufffd\n" in done.stdout.decode() and "latina: fim\n" in done.stdout.decode(), done
+
+
 def test_what_does_not_come_ends_the_script_with_a_status():
     status, said = end(chat("sozinha", "/join deserto", "/expect 0.5 alguém"))
     assert status == 1, said
