@@ -4,7 +4,8 @@ import { BACKOFF_MAX_MS, BACKOFF_MIN_MS } from "./bounds.js"
 /** `host:port`, with or without `tcp://` before it, as ZeroMQ wants it. */
 function addressOf(text: string): string {
   const bare = text.replace(/^tcp:\/\//, "")
-  if (!/^\S+:\d{1,5}$/.test(bare)) throw new TypeError(`"${text}" is no address: write it as host:port, such as 127.0.0.1:5555`)
+  const port = Number(/^\S+:(\d{1,5})$/.exec(bare)?.[1])
+  if (!(port > 0 && port < 2 ** 16)) throw new TypeError(`"${text}" is no address: write it as host:port, such as 127.0.0.1:5555`)
   return `tcp://${bare}`
 }
 

@@ -232,7 +232,7 @@ test("an address that fails gives way to the next, and pauses grow when all fail
   assert.ok(pauses[0]! < 100 && pauses.at(-1)! >= 1000 && pauses.at(-1)! <= 3000, String(pauses))
   rotation.served()
   assert.ok(rotation.failed() < 100)
-  for (const bad of ["", "127.0.0.1", "host:", "http://a:1 b"]) assert.throws(() => new Rotation([bad]), /127.0.0.1:5555/)
+  for (const bad of ["", "127.0.0.1", "host:", "host:0", "host:65536", "http://a:1 b"]) assert.throws(() => new Rotation([bad]), /127.0.0.1:5555/)
 })
 
 test("e01 e03: the clock counts sends and rises above what it receives", () => {

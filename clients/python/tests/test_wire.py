@@ -89,7 +89,7 @@ def test_an_address_that_fails_gives_way_to_the_next_and_pauses_grow_when_all_fa
     assert rotation.failed() < 0.1
 
 
-@pytest.mark.parametrize("text", ["", "127.0.0.1", "host:", "http://a:1 b"])
+@pytest.mark.parametrize("text", ["", "127.0.0.1", "host:", "host:0", "host:65536", "http://a:1 b"])
 def test_what_is_no_address_is_told_at_once(text: str) -> None:
     with pytest.raises(ValueError, match="127.0.0.1:5555"):
         address_of(text)

@@ -183,8 +183,7 @@ async fn a_history_is_read_on_page_after_page_however_much_was_missed() {
 async fn joining_again_hides_nothing_that_was_missed() {
     let missed = 2 * catch_up::NEWEST;
     let server = TestServer::start(Dialect::Papo).await;
-    let (ana, stopped) =
-        cut_off(server, &format!("/join geral\n/expect 20 perdida {missed}.\n/sleep 2")).await;
+    let (ana, stopped) = cut_off(server, &format!("/join geral\n/expect 20 perdida {missed}.")).await;
     for number in 1..=missed {
         stopped.store("geral", "bia", &format!("perdida {number}."), 1000 + number as u128);
     }

@@ -11,7 +11,8 @@ from papo_client.bounds import BACKOFF_MAX_SECONDS, BACKOFF_MIN_SECONDS
 def address_of(text: str) -> str:
     """`host:port`, with or without `tcp://` before it, as ZeroMQ wants it."""
     bare = text.removeprefix("tcp://")
-    if not re.fullmatch(r"\S+:\d{1,5}", bare):
+    port = re.fullmatch(r"\S+:(\d{1,5})", bare)
+    if not (port and 0 < int(port[1]) < 1 << 16):
         raise ValueError(f"{text!r} is no address: write it as host:port, such as 127.0.0.1:5555")
     return f"tcp://{bare}"
 
