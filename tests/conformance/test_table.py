@@ -1,5 +1,6 @@
 """The table itself: what it takes for a row's test, and what fails it."""
 
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -85,3 +86,9 @@ def test_what_a_machine_cannot_run_is_told_and_fails_nothing(tmp_path):
     lines = whole() | {"A13": PYTEST.format("test_a13_x", "SKIPPED (no Java here)")}
     done = table(tmp_path, *lines.values())
     assert done.returncode == 0 and "1 not run" in done.stdout and "On a real Kubernetes, not run here: A01" in done.stdout
+
+
+def test_each_break_has_its_place():
+    """All that is made sure of here: `mutants` itself takes half an hour."""
+    mutants = runpy.run_path(str(TABLE.with_name("mutants")))
+    mutants["broken_tree"](mutants["read_mutants"]())
