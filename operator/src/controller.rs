@@ -33,6 +33,7 @@ use kube::{
 };
 use rolling::{Fleets, Rolling};
 use std::{
+    collections::HashSet,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -114,6 +115,9 @@ pub struct Operator {
     applying: Semaphore,
     backoff: Mutex<Backoff<ObjectRef<ChatCluster>>>,
     pace: Mutex<Pace<ObjectRef<ChatCluster>>>,
+    /// The uids of ChatClusters whose namespaces are being deleted: nothing more can be made there, whatever is found to be missing
+    /// while all goes.
+    going: Mutex<HashSet<String>>,
 }
 
 /// The running controller: [`Self::caches`] fill, and [`Self::reconciles`] does the work while it is polled.
@@ -145,6 +149,7 @@ pub fn start(
         applying: Semaphore::new(APPLYING_MAX),
         backoff: Mutex::default(),
         pace: Mutex::default(),
+        going: Mutex::default(),
     });
     let reconciles = Controller::for_stream(clusters, caches.clusters.clone())
         .with_config(Config::default().debounce(DEBOUNCE))
@@ -193,9 +198,23 @@ impl Operator {
         self.backoff.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn going(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
+        // A namespace that is being deleted is, whatever panicked.
+        self.going.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Leaves a ChatCluster alone from now on; forgets those that are gone.
+    fn leave_alone(&self, cluster: &ChatCluster) {
+        let clusters = self.caches.clusters.state();
+        let mut going = self.going();
+        going.retain(|uid| clusters.iter().any(|cluster| cluster.metadata.uid.as_ref() == Some(uid)));
+        going.extend(cluster.uid());
+    }
+
     async fn reconcile(&self, raw: &ChatCluster) -> Result<(Ending, Action), ReconcileError> {
         let metadata = raw.meta();
-        if metadata.deletion_timestamp.is_some() {
+        let is_left_alone = |uid: &String| self.going().contains(uid);
+        if metadata.deletion_timestamp.is_some() || metadata.uid.as_ref().is_some_and(is_left_alone) {
             // Kubernetes deletes what it owned; to make it again now would be a race.
             return Ok((Ending::Unchanged, Action::await_change()));
         }
@@ -245,6 +264,11 @@ impl Operator {
         drop(turn);
         if applied.failures.iter().any(|failure| matches!(failure, ApplyError::Behind { .. })) {
             return Ok((Ending::Unchanged, Action::requeue(BEHIND)));
+        }
+        if applied.failures.iter().any(ApplyError::says_namespace_is_going) {
+            tracing::info!(cluster = %name, %namespace, "the namespace is being deleted: left alone");
+            self.leave_alone(raw);
+            return Ok((Ending::Unchanged, Action::await_change()));
         }
         let failures: Vec<String> = applied.failures.iter().map(ToString::to_string).collect();
         let stepped = matches!(change, Some(Changing::Stepped));
@@ -378,7 +402,11 @@ impl Operator {
         }
         tracing::info!(cluster = %name, %namespace, phase = status.phase.as_str(), ready = status.ready_replicas, "status");
         let written = apply::write_status(&self.client, &self.metrics, &namespace, &name, status).await;
-        written.map_err(ReconcileError::Status)?;
+        match written {
+            // It was deleted in this moment, and there is nobody to tell.
+            Err(error) if error.is_gone() => return Ok(Told::Nothing),
+            written => written.map_err(ReconcileError::Status)?,
+        }
         self.pace().on_written(Instant::now(), key);
         self.teller.tell(cluster, &events::between(previous, status)).await;
         Ok(Told::Now)
