@@ -5,7 +5,7 @@
 mod rolling;
 
 use crate::{
-    apply::{self, Applied, ApplyError},
+    apply::{self, ApplyError},
     backoff::Backoff,
     build::{self, BuildError, Token},
     events::{self, Note, Teller},
@@ -22,7 +22,7 @@ use crate::{
 };
 use futures::{Stream, StreamExt, future};
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use kube::{
     Api, Client, Resource, ResourceExt,
     runtime::{
@@ -49,7 +49,7 @@ const REST: Duration = Duration::from_secs(30);
 const UNREST: Duration = Duration::from_secs(5);
 /// ChatClusters whose objects are applied at one moment. A plan is held for as long as its requests take, and after a start all are due
 /// at once; whoever has nothing to apply waits for nobody.
-const APPLYING_MAX: usize = 16;
+const APPLYING_MAX: usize = 4;
 /// Wait for watches that are behind.
 const BEHIND: Duration = Duration::from_millis(200);
 
@@ -59,6 +59,9 @@ pub enum ReconcileError {
     /// The watches ended.
     #[error("cannot look at what exists")]
     Watches(#[source] WatchesEnded),
+    /// What the watches have brought could not be read.
+    #[error("cannot read what exists")]
+    Cache(#[source] serde_json::Error),
     /// No randomness for a token.
     #[error("cannot make a cluster token")]
     Token(#[source] getrandom::Error),
@@ -220,7 +223,8 @@ impl Operator {
         }
         let (name, namespace) = (raw.name_any(), raw.namespace().unwrap_or_default());
         let observed = self.caches.observe(&namespace, &name);
-        let mut sets = observed.sets();
+        let mut sets = observed.sets().map_err(ReconcileError::Cache)?;
+        let pods = observed.pods().map_err(ReconcileError::Cache)?;
         let previous: Option<ChatClusterStatus> = raw.status.read().ok();
         let page = Page {
             generation: metadata.generation.unwrap_or_default(),
@@ -239,7 +243,7 @@ impl Operator {
                 ));
             }
         };
-        let fleets = Fleets::of(&cluster, &sets, &observed.pods);
+        let fleets = Fleets::of(&cluster, &sets, &pods);
         let said = self.prober.ask(&fleets.servers.addresses()).await;
         let Some((cluster, change)) =
             self.step(cluster, servers.is_some(), fleets.is_rolling(), &said).await?
@@ -277,7 +281,7 @@ impl Operator {
         }
         // The newest that is known: what was just applied, Kubernetes has not taken note of yet.
         sets.extend(applied.stateful_sets.iter().map(|live| (live.name_any(), Arc::new(live.clone()))));
-        let fleets = Fleets::of(&cluster, &sets, &observed.pods);
+        let fleets = Fleets::of(&cluster, &sets, &pods);
         // Not when one is only wanted, and waits for the rollout.
         let changing = cluster.membership.change != Change::None;
         let rolling = if failures.is_empty() {
@@ -285,7 +289,9 @@ impl Operator {
         } else {
             Rolling::Settled
         };
-        let workloads = workloads(&cluster, &sets, &observed, &applied);
+        let mut deployments = observed.deployments().map_err(ReconcileError::Cache)?;
+        deployments.extend(applied.deployments.iter().map(|live| (live.name_any(), Arc::new(live.clone()))));
+        let workloads = workloads(&cluster, &sets, &deployments);
         let words = rolling.words();
         let outcome = Outcome {
             workloads: &workloads,
@@ -442,8 +448,7 @@ impl Told {
 fn workloads(
     cluster: &ValidatedCluster,
     sets: &Found<StatefulSet>,
-    observed: &Observed,
-    applied: &Applied,
+    deployments: &Found<Deployment>,
 ) -> Vec<Workload> {
     let spec = &cluster.spec;
     let stateful = |component, wanted| {
@@ -451,10 +456,8 @@ fn workloads(
         Workload::of_stateful_set(component, wanted, live.map(AsRef::as_ref))
     };
     let stateless = |component, wanted| {
-        let name = names::component(&cluster.name, component);
-        let newest = applied.deployments.iter().find(|live| live.name_any() == name);
-        let live = newest.or_else(|| observed.deployments.get(&name).map(|live| live.read.as_ref()));
-        Workload::of_deployment(component, wanted, live)
+        let live = deployments.get(&names::component(&cluster.name, component));
+        Workload::of_deployment(component, wanted, live.map(AsRef::as_ref))
     };
     vec![
         stateful(Component::Server, cluster.membership.pods()),

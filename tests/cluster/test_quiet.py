@@ -53,7 +53,7 @@ def test_what_goes_with_its_namespace_is_left_alone_quietly(operator, chat):
         operator.kubectl("delete", "namespace", chat.namespace, "--wait=false")
         before, done = audit.length(), reconciles(operator)
         for kind, name in (("configmap", "papo-settings"), ("service", "papo-broker"), ("service", "papo-proxy"), ("deployment", "papo-proxy")):
-            chat.kubectl("delete", kind, name, "--cascade=orphan")
+            chat.kubectl("delete", kind, name, "--wait=false")
             wait_until("the operator has looked at what is left", lambda: reconciles(operator) > done, 30)
             time.sleep(QUIET_SECONDS)
             done = reconciles(operator)
