@@ -1,6 +1,5 @@
-// rules ALERTS DASHBOARD: reads alert rules as `promtool check rules` does, by the same function of the same module, and the expressions
-// of a Grafana dashboard. Apart from hack/kube, so that Prometheus' dependencies are nobody else's; and not promtool itself, which
-// takes in the clients of every cloud that Prometheus can discover.
+// rules DASHBOARD: reads the expressions of a Grafana dashboard as Prometheus does. Alert rules are promtool's, which is a tool of this
+// module; the module is apart from hack/kube, because promtool takes in the clients of every cloud that Prometheus can discover.
 package main
 
 import (
@@ -9,38 +8,21 @@ import (
 	"os"
 	"strings"
 
-	"github.com/prometheus/prometheus/model/rulefmt"
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
 func main() {
-	if len(os.Args) != 3 {
-		fmt.Fprintln(os.Stderr, "usage: rules ALERTS DASHBOARD")
+	if len(os.Args) != 2 {
+		fmt.Fprintln(os.Stderr, "usage: rules DASHBOARD")
 		os.Exit(2)
 	}
-	problems := append(alerts(os.Args[1]), dashboard(os.Args[2])...)
+	problems := dashboard(os.Args[1])
 	for _, problem := range problems {
 		fmt.Fprintln(os.Stderr, problem)
 	}
 	if len(problems) > 0 {
 		os.Exit(1)
 	}
-}
-
-func alerts(path string) []error {
-	groups, problems := rulefmt.ParseFile(path, false)
-	if len(problems) > 0 {
-		return problems
-	}
-	rules := 0
-	for _, group := range groups.Groups {
-		rules += len(group.Rules)
-	}
-	fmt.Printf("%s: %d rules\n", path, rules)
-	if rules == 0 {
-		return []error{fmt.Errorf("%s: no rules", path)}
-	}
-	return nil
 }
 
 func dashboard(path string) []error {

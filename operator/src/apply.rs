@@ -5,6 +5,10 @@
 //! take longest; volumes' sizes and what tells Prometheus, which nothing waits for; clients' Services, budgets and who may connect, which matter when pods are there; the aliases last, as they may fail without harm. A kind that fails stops
 //! those after it. What is no longer wanted of a kind goes after the rest of the kind is there. Objects of one kind go at once.
 
+mod error;
+
+pub use error::{ApplyError, says_namespace_is_going};
+
 use crate::{
     build::{ON_DELETE, Token, Volume},
     metrics::Metrics,
@@ -15,6 +19,7 @@ use crate::{
     rollout::Target,
     validate::ValidatedCluster,
 };
+use error::{CONFLICT, NOT_FOUND};
 use futures::future::join_all;
 use k8s_openapi::{
     NamespaceResourceScope,
@@ -32,62 +37,6 @@ use std::{fmt::Debug, sync::Arc, time::Duration};
 
 /// How long one request may take: an API server that does not answer must not hold a cluster for ever.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
-
-/// HTTP statuses of the API server that mean something here.
-const NOT_FOUND: u16 = 404;
-const CONFLICT: u16 = 409;
-
-/// Why an object is not as it shall be.
-#[derive(Debug, thiserror::Error)]
-pub enum ApplyError {
-    /// The API server refused it, or could not be reached.
-    #[error("cannot {verb} {kind} {name}: {}", message(.source))]
-    Request {
-        /// What was tried.
-        verb: &'static str,
-        /// Kind of the object.
-        kind: String,
-        /// Its name.
-        name: String,
-        /// The cause.
-        source: Box<kube::Error>,
-    },
-    /// No answer.
-    #[error("cannot {verb} {kind} {name}: the API server did not answer within {} s", REQUEST_TIMEOUT.as_secs())]
-    Timeout {
-        /// What was tried.
-        verb: &'static str,
-        /// Kind of the object.
-        kind: String,
-        /// Its name.
-        name: String,
-    },
-    /// Somebody else's object has the name.
-    #[error("{0}")]
-    Taken(crate::plan::Taken),
-    /// Kubernetes does not know the kind.
-    #[error(
-        "cannot apply {kind}: when the operator started, this Kubernetes did not know the kind; install what brings it, then restart the operator"
-    )]
-    UnknownKind {
-        /// The kind.
-        kind: String,
-    },
-    /// The cluster's Secret is there, and the watches have not heard of it: the pods' template would name a wrong token.
-    #[error("the watches are behind: Secret {name} is there already")]
-    Behind {
-        /// The Secret.
-        name: String,
-    },
-}
-
-/// What the API server says, without the debug output of its answer.
-fn message(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) => status.message.clone(),
-        other => other.to_string(),
-    }
-}
 
 /// What has been done.
 #[derive(Debug, Default)]
@@ -336,7 +285,7 @@ impl Stage<'_> {
         let name = secret.name_any();
         let parameters = PostParams { field_manager: Some(self.manager.clone()), ..PostParams::default() };
         match request::<Secret, _>(self.metrics, "create", &name, api.create(&parameters, secret)).await {
-            Err(error) if status(&error) == Some(CONFLICT) => {
+            Err(error) if error.status() == Some(CONFLICT) => {
                 let live = request::<Secret, _>(self.metrics, "get", &name, api.get(&name)).await?;
                 if is_owned_by(&live, &self.cluster.uid) && Token::of(&live).is_some() {
                     Err(ApplyError::Behind { name })
@@ -372,7 +321,7 @@ impl Stage<'_> {
                     request::<K, _>(self.metrics, "apply", &name, api.patch(&name, &gentle, &patch)).await;
                 match result {
                     // Something is there without our label: ours with its label edited, or somebody else's.
-                    Err(error) if status(&error) == Some(CONFLICT) => {
+                    Err(error) if error.status() == Some(CONFLICT) => {
                         let live = request::<K, _>(self.metrics, "get", &name, api.get(&name)).await?;
                         if !is_owned_by(&live, &self.cluster.uid) {
                             return Err(taken(&live));
@@ -425,7 +374,7 @@ impl Stage<'_> {
             request::<K, _>(self.metrics, "delete", &step.name, api.delete(&step.name, &parameters)).await;
         match result {
             // Gone already, or another object by now.
-            Err(error) if matches!(status(&error), Some(NOT_FOUND | CONFLICT)) => Ok(()),
+            Err(error) if matches!(error.status(), Some(NOT_FOUND | CONFLICT)) => Ok(()),
             other => other.map(drop),
         }
     }
@@ -441,20 +390,6 @@ fn taken<K: Resource<DynamicType = ()>>(live: &K) -> ApplyError {
 
 fn is_owned_by<K: Resource>(live: &K, uid: &str) -> bool {
     Owner::of(live.meta()).is_some_and(|owner| *owner.uid == *uid)
-}
-
-/// The HTTP status that the API server refused with.
-fn status(error: &ApplyError) -> Option<u16> {
-    match error {
-        ApplyError::Request { source, .. } => match source.as_ref() {
-            kube::Error::Api(status) => Some(status.code),
-            _ => None,
-        },
-        ApplyError::Timeout { .. }
-        | ApplyError::Taken(_)
-        | ApplyError::UnknownKind { .. }
-        | ApplyError::Behind { .. } => None,
-    }
 }
 
 /// One request: counted, bounded in time, its error with a name.

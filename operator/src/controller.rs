@@ -5,7 +5,7 @@
 mod rolling;
 
 use crate::{
-    apply::{self, Applied, ApplyError},
+    apply::{self, ApplyError},
     backoff::Backoff,
     build::{self, BuildError, Token},
     events::{self, Note, Teller},
@@ -22,7 +22,7 @@ use crate::{
 };
 use futures::{Stream, StreamExt, future};
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use kube::{
     Api, Client, Resource, ResourceExt,
     runtime::{
@@ -33,6 +33,7 @@ use kube::{
 };
 use rolling::{Fleets, Rolling};
 use std::{
+    collections::HashSet,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -48,7 +49,7 @@ const REST: Duration = Duration::from_secs(30);
 const UNREST: Duration = Duration::from_secs(5);
 /// ChatClusters whose objects are applied at one moment. A plan is held for as long as its requests take, and after a start all are due
 /// at once; whoever has nothing to apply waits for nobody.
-const APPLYING_MAX: usize = 16;
+const APPLYING_MAX: usize = 4;
 /// Wait for watches that are behind.
 const BEHIND: Duration = Duration::from_millis(200);
 
@@ -58,6 +59,9 @@ pub enum ReconcileError {
     /// The watches ended.
     #[error("cannot look at what exists")]
     Watches(#[source] WatchesEnded),
+    /// What the watches have brought could not be read.
+    #[error("cannot read what exists")]
+    Cache(#[source] serde_json::Error),
     /// No randomness for a token.
     #[error("cannot make a cluster token")]
     Token(#[source] getrandom::Error),
@@ -114,6 +118,9 @@ pub struct Operator {
     applying: Semaphore,
     backoff: Mutex<Backoff<ObjectRef<ChatCluster>>>,
     pace: Mutex<Pace<ObjectRef<ChatCluster>>>,
+    /// The uids of ChatClusters whose namespaces are being deleted: nothing more can be made there, whatever is found to be missing
+    /// while all goes.
+    going: Mutex<HashSet<String>>,
 }
 
 /// The running controller: [`Self::caches`] fill, and [`Self::reconciles`] does the work while it is polled.
@@ -145,6 +152,7 @@ pub fn start(
         applying: Semaphore::new(APPLYING_MAX),
         backoff: Mutex::default(),
         pace: Mutex::default(),
+        going: Mutex::default(),
     });
     let reconciles = Controller::for_stream(clusters, caches.clusters.clone())
         .with_config(Config::default().debounce(DEBOUNCE))
@@ -193,15 +201,30 @@ impl Operator {
         self.backoff.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn going(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
+        // A namespace that is being deleted is, whatever panicked.
+        self.going.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Leaves a ChatCluster alone from now on; forgets those that are gone.
+    fn leave_alone(&self, cluster: &ChatCluster) {
+        let clusters = self.caches.clusters.state();
+        let mut going = self.going();
+        going.retain(|uid| clusters.iter().any(|cluster| cluster.metadata.uid.as_ref() == Some(uid)));
+        going.extend(cluster.uid());
+    }
+
     async fn reconcile(&self, raw: &ChatCluster) -> Result<(Ending, Action), ReconcileError> {
         let metadata = raw.meta();
-        if metadata.deletion_timestamp.is_some() {
+        let is_left_alone = |uid: &String| self.going().contains(uid);
+        if metadata.deletion_timestamp.is_some() || metadata.uid.as_ref().is_some_and(is_left_alone) {
             // Kubernetes deletes what it owned; to make it again now would be a race.
             return Ok((Ending::Unchanged, Action::await_change()));
         }
         let (name, namespace) = (raw.name_any(), raw.namespace().unwrap_or_default());
         let observed = self.caches.observe(&namespace, &name);
-        let mut sets = observed.sets();
+        let mut sets = observed.sets().map_err(ReconcileError::Cache)?;
+        let pods = observed.pods().map_err(ReconcileError::Cache)?;
         let previous: Option<ChatClusterStatus> = raw.status.read().ok();
         let page = Page {
             generation: metadata.generation.unwrap_or_default(),
@@ -220,7 +243,7 @@ impl Operator {
                 ));
             }
         };
-        let fleets = Fleets::of(&cluster, &sets, &observed.pods);
+        let fleets = Fleets::of(&cluster, &sets, &pods);
         let said = self.prober.ask(&fleets.servers.addresses()).await;
         let Some((cluster, change)) =
             self.step(cluster, servers.is_some(), fleets.is_rolling(), &said).await?
@@ -246,6 +269,11 @@ impl Operator {
         if applied.failures.iter().any(|failure| matches!(failure, ApplyError::Behind { .. })) {
             return Ok((Ending::Unchanged, Action::requeue(BEHIND)));
         }
+        if applied.failures.iter().any(ApplyError::says_namespace_is_going) {
+            tracing::info!(cluster = %name, %namespace, "the namespace is being deleted: left alone");
+            self.leave_alone(raw);
+            return Ok((Ending::Unchanged, Action::await_change()));
+        }
         let failures: Vec<String> = applied.failures.iter().map(ToString::to_string).collect();
         let stepped = matches!(change, Some(Changing::Stepped));
         if failures.is_empty() && stepped {
@@ -253,7 +281,7 @@ impl Operator {
         }
         // The newest that is known: what was just applied, Kubernetes has not taken note of yet.
         sets.extend(applied.stateful_sets.iter().map(|live| (live.name_any(), Arc::new(live.clone()))));
-        let fleets = Fleets::of(&cluster, &sets, &observed.pods);
+        let fleets = Fleets::of(&cluster, &sets, &pods);
         // Not when one is only wanted, and waits for the rollout.
         let changing = cluster.membership.change != Change::None;
         let rolling = if failures.is_empty() {
@@ -261,7 +289,9 @@ impl Operator {
         } else {
             Rolling::Settled
         };
-        let workloads = workloads(&cluster, &sets, &observed, &applied);
+        let mut deployments = observed.deployments().map_err(ReconcileError::Cache)?;
+        deployments.extend(applied.deployments.iter().map(|live| (live.name_any(), Arc::new(live.clone()))));
+        let workloads = workloads(&cluster, &sets, &deployments);
         let words = rolling.words();
         let outcome = Outcome {
             workloads: &workloads,
@@ -378,7 +408,11 @@ impl Operator {
         }
         tracing::info!(cluster = %name, %namespace, phase = status.phase.as_str(), ready = status.ready_replicas, "status");
         let written = apply::write_status(&self.client, &self.metrics, &namespace, &name, status).await;
-        written.map_err(ReconcileError::Status)?;
+        match written {
+            // It was deleted in this moment, and there is nobody to tell.
+            Err(error) if error.is_gone() => return Ok(Told::Nothing),
+            written => written.map_err(ReconcileError::Status)?,
+        }
         self.pace().on_written(Instant::now(), key);
         self.teller.tell(cluster, &events::between(previous, status)).await;
         Ok(Told::Now)
@@ -414,8 +448,7 @@ impl Told {
 fn workloads(
     cluster: &ValidatedCluster,
     sets: &Found<StatefulSet>,
-    observed: &Observed,
-    applied: &Applied,
+    deployments: &Found<Deployment>,
 ) -> Vec<Workload> {
     let spec = &cluster.spec;
     let stateful = |component, wanted| {
@@ -423,10 +456,8 @@ fn workloads(
         Workload::of_stateful_set(component, wanted, live.map(AsRef::as_ref))
     };
     let stateless = |component, wanted| {
-        let name = names::component(&cluster.name, component);
-        let newest = applied.deployments.iter().find(|live| live.name_any() == name);
-        let live = newest.or_else(|| observed.deployments.get(&name).map(|live| live.read.as_ref()));
-        Workload::of_deployment(component, wanted, live)
+        let live = deployments.get(&names::component(&cluster.name, component));
+        Workload::of_deployment(component, wanted, live.map(AsRef::as_ref))
     };
     vec![
         stateful(Component::Server, cluster.membership.pods()),

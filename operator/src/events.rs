@@ -3,6 +3,7 @@
 //! An Event is said once, when the status that it follows from has been written; the conditions hold the same for those who look later.
 
 use crate::{
+    apply,
     metrics::Metrics,
     names,
     resource::ChatCluster,
@@ -138,6 +139,8 @@ impl Teller {
             let told = tokio::time::timeout(PATIENCE, self.recorder.publish(&event, &reference)).await;
             let error = match told {
                 Ok(Ok(())) => continue,
+                // Nobody is left there to be told.
+                Ok(Err(error)) if apply::says_namespace_is_going(&error) => return,
                 Ok(Err(error)) => error.to_string(),
                 Err(_elapsed) => "the API server did not answer".to_owned(),
             };

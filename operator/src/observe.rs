@@ -10,7 +10,7 @@ use crate::{
     build::owning_cluster,
     names::{self, Component},
     pods,
-    resource::{ChatCluster, PodMonitor},
+    resource::{ChatCluster, Json, PodMonitor},
     volumes,
 };
 use futures::{
@@ -50,6 +50,9 @@ const NOT_FOUND: u16 = 404;
 /// Touched objects that wait for the controller; a full queue holds the watches back, and nothing is lost.
 const TRIGGERS_MAX: usize = 1_024;
 
+/// Objects in one page of a watch's first list.
+const LIST_PAGE: u32 = 50;
+
 /// Objects of one kind and one namespace, by name.
 pub type Found<K> = BTreeMap<String, Arc<K>>;
 
@@ -76,16 +79,40 @@ pub struct Observed {
     pub pod_monitors: Option<Found<Live<PodMonitor>>>,
     /// Claims of volumes.
     pub claims: Found<PersistentVolumeClaim>,
-    /// Pods, as far as [`crate::pods`] reads them.
-    pub pods: Found<Pod>,
+    /// Pods of the StatefulSets, as far as [`crate::pods`] reads them.
+    pub pods: Found<Json>,
 }
 
 impl Observed {
     /// The StatefulSets as far as they are read.
-    #[must_use]
-    pub fn sets(&self) -> Found<StatefulSet> {
-        self.stateful_sets.iter().map(|(name, live)| (name.clone(), Arc::clone(&live.read))).collect()
+    ///
+    /// # Errors
+    /// When one cannot be read, which came from the API server as one.
+    pub fn sets(&self) -> Result<Found<StatefulSet>, serde_json::Error> {
+        read(self.stateful_sets.iter().map(|(name, live)| (name, &live.read)))
     }
+
+    /// The Deployments as far as they are read.
+    ///
+    /// # Errors
+    /// As for [`Self::sets`].
+    pub fn deployments(&self) -> Result<Found<Deployment>, serde_json::Error> {
+        read(self.deployments.iter().map(|(name, live)| (name, &live.read)))
+    }
+
+    /// The pods of the StatefulSets as far as they are read.
+    ///
+    /// # Errors
+    /// As for [`Self::sets`].
+    pub fn pods(&self) -> Result<Found<Pod>, serde_json::Error> {
+        read(self.pods.iter().map(|(name, pod)| (name, pod.as_ref())))
+    }
+}
+
+fn read<'a, K: DeserializeOwned>(
+    objects: impl Iterator<Item = (&'a String, &'a Json)>,
+) -> Result<Found<K>, serde_json::Error> {
+    objects.map(|(name, json)| Ok((name.clone(), Arc::new(json.read()?)))).collect()
 }
 
 /// The watches ended.
@@ -110,7 +137,7 @@ pub struct Caches {
     network_policies: Shelf<Live<NetworkPolicy>>,
     pod_monitors: Option<Shelf<Live<PodMonitor>>>,
     claims: Shelf<PersistentVolumeClaim>,
-    pods: Shelf<Pod>,
+    pods: Shelf<Json>,
 }
 
 impl Caches {
@@ -189,26 +216,44 @@ pub fn watch(
         service_accounts: watches.start(ours(), Live::of),
         secrets: watches.start(ours(), Live::of),
         config_maps: watches.start(ours(), Live::of),
-        services: watches.start(watcher::Config::default(), Live::of),
+        services: watches.start(all(), Live::of),
         stateful_sets: watches.start(ours(), Live::of),
         deployments: watches.start(ours(), Live::of),
         pod_disruption_budgets: watches.start(ours(), Live::of),
         network_policies: watches.start(ours(), Live::of),
         pod_monitors: knows_pod_monitors.then(|| watches.start(ours(), Live::of)),
         claims: watches.start(volumes_of_servers(), |claim| Ok(volumes::stripped(claim))),
-        pods: watches.start(ours(), |pod| Ok(pods::stripped(pod))),
+        pods: watches.start(pods_of_stateful_sets(), |pod| Json::of(&pods::stripped(pod))),
     };
     Started { caches, clusters, touched }
 }
 
+/// Everything of a kind. A list comes in pages, of all kinds at once, and memory that a page has taken is hardly given back: with
+/// kube's own 500 objects a page, the lists take more of it than all that is kept.
+fn all() -> watcher::Config {
+    watcher::Config::default().page_size(LIST_PAGE)
+}
+
 /// The objects that the operator made.
 fn ours() -> watcher::Config {
-    watcher::Config::default().labels(&format!("{}={}", names::LABEL_MANAGED_BY, names::FIELD_MANAGER))
+    all().labels(&format!("{}={}", names::LABEL_MANAGED_BY, names::FIELD_MANAGER))
+}
+
+/// Pods that the operator replaces itself. Of the others, their Deployments say enough.
+fn pods_of_stateful_sets() -> watcher::Config {
+    all().labels(&format!(
+        "{}={},{} in ({},{})",
+        names::LABEL_MANAGED_BY,
+        names::FIELD_MANAGER,
+        names::LABEL_COMPONENT,
+        Component::Server,
+        Component::Ref
+    ))
 }
 
 /// The claims of servers' volumes. Kubernetes made them, with the labels that select the servers.
 fn volumes_of_servers() -> watcher::Config {
-    watcher::Config::default().labels(&format!(
+    all().labels(&format!(
         "{}={},{}={}",
         names::LABEL_NAME,
         names::APPLICATION,
@@ -265,7 +310,7 @@ impl Watches<'_> {
         &self,
         writer: Writer<ChatCluster>,
     ) -> impl Stream<Item = Result<ChatCluster, watcher::Error>> + Send + use<> {
-        self.listen(watcher::Config::default()).modify(strip_cluster).reflect(writer).touched_objects()
+        self.listen(all()).modify(strip_cluster).reflect(writer).touched_objects()
     }
 
     /// A watch that counts as unlisted until it has brought its first list, and whose failures are logged.

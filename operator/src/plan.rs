@@ -195,7 +195,7 @@ pub fn plan(uid: &str, desired: Resources, observed: &Observed) -> Result<Plan, 
             delete: obsolete(uid, &wanted_services, &observed.services),
             ..steps(uid, client_services, &observed.services)?
         },
-        taken_over: taken_over(uid, &observed.stateful_sets, &stateful_sets),
+        taken_over: taken_over(uid, &observed.stateful_sets, &stateful_sets)?,
         stateful_sets: all_steps(uid, stateful_sets, &observed.stateful_sets)?,
         deployments: all_steps(uid, deployments, &observed.deployments)?,
         pod_disruption_budgets: all_steps(uid, pod_disruption_budgets, &observed.pod_disruption_budgets)?,
@@ -211,14 +211,20 @@ pub fn plan(uid: &str, desired: Resources, observed: &Observed) -> Result<Plan, 
 }
 
 /// To say `OnDelete` beside what the other strategy left behind is refused, and only a patch of its own can take that away.
-fn taken_over(uid: &str, found: &Found<Live<StatefulSet>>, desired: &[StatefulSet]) -> Vec<String> {
-    let names = desired.iter().map(ResourceExt::name_any);
-    let rolled_by_kubernetes = |name: &String| {
-        let Some(live) = found.get(name) else { return false };
-        let strategy = live.read.spec.update_strategy.as_ref().and_then(|strategy| strategy.type_.as_deref());
-        live.is_owned_by(uid) && strategy != Some(ON_DELETE)
-    };
-    names.filter(rolled_by_kubernetes).collect()
+fn taken_over(
+    uid: &str,
+    found: &Found<Live<StatefulSet>>,
+    desired: &[StatefulSet],
+) -> Result<Vec<String>, PlanError> {
+    let mut taken_over = Vec::new();
+    for name in desired.iter().map(ResourceExt::name_any) {
+        let Some(live) = found.get(&name).filter(|live| live.is_owned_by(uid)) else { continue };
+        let strategy = live.read.read::<StatefulSet>()?.spec.update_strategy;
+        if strategy.and_then(|strategy| strategy.type_).as_deref() != Some(ON_DELETE) {
+            taken_over.push(name);
+        }
+    }
+    Ok(taken_over)
 }
 
 fn names<'a, K: Resource + 'a>(objects: impl Iterator<Item = &'a K>) -> BTreeSet<String> {

@@ -60,7 +60,7 @@ impl MemberPod {
             ready,
             going: pod.metadata.deletion_timestamp.is_some(),
             running,
-            trouble: status.filter(|_| !ready).and_then(trouble),
+            trouble: status.filter(|_| !ready).and_then(|status| trouble(&pod.name_any(), status)),
             address: status.and_then(|status| status.pod_ip.clone()),
             created: pod.metadata.creation_timestamp.as_ref().map(|time| time.0),
         }
@@ -79,7 +79,7 @@ fn is_ready(status: &PodStatus) -> bool {
 }
 
 /// What keeps a pod that is not ready from running, in Kubernetes' words.
-fn trouble(status: &PodStatus) -> Option<String> {
+fn trouble(name: &str, status: &PodStatus) -> Option<String> {
     let conditions = status.conditions.as_deref().unwrap_or_default();
     let unscheduled = conditions.iter().find(|it| it.type_ == "PodScheduled" && it.status == "False");
     if let Some(condition) = unscheduled {
@@ -89,25 +89,30 @@ fn trouble(status: &PodStatus) -> Option<String> {
         ));
     }
     let containers = status.container_statuses.as_deref().unwrap_or_default();
-    containers.iter().find_map(trouble_of_container)
+    containers.iter().find_map(|container| trouble_of_container(name, container))
 }
 
-fn trouble_of_container(container: &ContainerStatus) -> Option<String> {
+fn trouble_of_container(name: &str, container: &ContainerStatus) -> Option<String> {
     let ended = |status: &ContainerStatus| {
         let states = [status.state.as_ref(), status.last_state.as_ref()];
         states.into_iter().flatten().find_map(|state| state.terminated.clone()).map(|end| end.exit_code)
+    };
+    let program_ended = |code| {
+        format!(
+            "the program ended with exit code {code}; `kubectl logs {name} --previous` has its last words"
+        )
     };
     let waiting = container.state.as_ref().and_then(|state| state.waiting.as_ref());
     let reason = waiting.and_then(|waiting| waiting.reason.as_deref());
     if let Some(reason) = reason.filter(|reason| !STARTING.contains(reason)) {
         return Some(match ended(container) {
-            Some(code) => format!("{reason}: the program ended with exit code {code}"),
+            Some(code) => format!("{reason}: {}", program_ended(code)),
             None => said(reason, waiting.and_then(|waiting| waiting.message.as_deref())),
         });
     }
     // Between two attempts it looks as if it ran.
     let code = ended(container).filter(|_| container.restart_count > 0)?;
-    Some(format!("Restarting: the program ended with exit code {code}, {} times", container.restart_count))
+    Some(format!("Restarting: {} times, {}", container.restart_count, program_ended(code)))
 }
 
 fn said(reason: &str, message: Option<&str>) -> String {
@@ -226,7 +231,7 @@ mod tests {
         let crashed = json!({ "waiting": { "reason": "CrashLoopBackOff", "message": "back-off 5m" } });
         assert_eq!(
             pod(&container(&crashed, 3)).trouble.unwrap(),
-            "CrashLoopBackOff: the program ended with exit code 1"
+            "CrashLoopBackOff: the program ended with exit code 1; `kubectl logs papo-server-1 --previous` has its last words"
         );
         let again = pod(&container(&json!({ "running": {} }), 3));
         assert!(again.running && again.is_broken());

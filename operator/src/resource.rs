@@ -34,11 +34,19 @@ pub struct ChatCluster {
     pub status: Json,
 }
 
-/// Any JSON, as text: as a tree of values it takes ten times the memory.
+/// Any JSON, as text: as a tree of values, or as a struct of Kubernetes, it takes many times the memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Json(Box<str>);
 
 impl Json {
+    /// Writes it.
+    ///
+    /// # Errors
+    /// When it has no form in JSON.
+    pub fn of<T: Serialize>(value: &T) -> Result<Self, serde_json::Error> {
+        Ok(Self(serde_json::to_string(value)?.into()))
+    }
+
     /// Reads it.
     ///
     /// # Errors

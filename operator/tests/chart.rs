@@ -99,6 +99,23 @@ mod tests {
         }
     }
 
+    #[test]
+    fn each_alert_is_tested_to_fire_and_not_to_fire() {
+        let tests = documents("tests/alerts/alerts_test.yaml").remove(0);
+        let looks = tests["tests"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .flat_map(|test| test["alert_rule_test"].as_array().unwrap());
+        let (fires, rests): (Vec<&Value>, Vec<&Value>) =
+            looks.partition(|look| look.get("exp_alerts").is_some());
+        for alert in every_alert() {
+            for looks in [&fires, &rests] {
+                assert!(looks.iter().any(|look| look["alertname"] == alert["alert"]), "{}", alert["alert"]);
+            }
+        }
+    }
+
     /// Names of papo's metrics in a text, without what Prometheus adds to those of histograms.
     fn metrics(text: &str) -> BTreeSet<String> {
         text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))

@@ -152,7 +152,7 @@ def fresh_namespace(kube: Kube, name: str):
     kube.kubectl("label", "namespace", name, "pod-security.kubernetes.io/enforce=restricted")
     yield name
     if os.environ.get("PAPO_KEEP") != "1":
-        kube.kubectl("delete", "namespace", name, "--wait=false")
+        kube.kubectl("delete", "namespace", name, "--ignore-not-found", "--wait=false")
 
 
 def name_of(request) -> str:

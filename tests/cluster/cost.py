@@ -9,7 +9,7 @@ Of many, nobody makes pods: the controller manager stands still meanwhile.
 - `crToStatefulSet`: from the answer to the creation of a ChatCluster to that of its servers' StatefulSet, by the audit log, made one
   at a time at the end, when all the others are there.
 - `noop`: the p99 of a reconcile that changes nothing (the upper end of its bucket), and the requests that all of them sent.
-- `memoryMiB`: resident, of the operator's process, at the end.
+- `memoryMiB`, `peakMiB`: resident, of the operator's process, at the end, and at most; the same of one that was `restarted` then.
 - `requests` of the one that is left alone: the operator's, beside watches and the Lease.
 """
 
@@ -48,17 +48,28 @@ def total(text: str, name: str) -> float:
     return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(name))
 
 
-def memory() -> float:
-    """Of the largest process of the operator's name: others of this machine may have one, too."""
-    sizes = [0]
+def operator() -> tuple[int, dict]:
+    """The largest process of the operator's name, as others of this machine may have one, too: its id, and its memory now and at most."""
+    found = [(0, {"memoryMiB": 0, "peakMiB": 0})]
     for status in Path("/proc").glob("[0-9]*/status"):
         try:
             text = status.read_text()
         except OSError:
             continue
-        if "papo-operator" in text.splitlines()[0] and (found := re.search(r"VmRSS:\s+(\d+)", text)):
-            sizes.append(int(found.group(1)))
-    return round(max(sizes) / 1024, 1)
+        if "papo-operator" in text.splitlines()[0] and "VmRSS" in text:
+            mebibytes = lambda field: round(int(re.search(rf"{field}:\s+(\d+)", text).group(1)) / 1024, 1)
+            found.append((int(status.parent.name), {"memoryMiB": mebibytes("VmRSS"), "peakMiB": mebibytes("VmHWM")}))
+    return max(found, key=lambda process: process[1]["memoryMiB"])
+
+
+def restarted(kube: Kube, quiet) -> dict:
+    """The memory of an operator that starts where all of them are: it is killed, and the kubelet starts it again."""
+    before, _ = operator()
+    os.kill(before, signal.SIGKILL)
+    answers = lambda: kube.run("kubectl", "-n", OPERATOR_NAMESPACE, "wait", "pod", "--for=condition=Ready", "-l", f"app.kubernetes.io/instance={RELEASE}", "--timeout=1s", check=False).returncode == 0
+    wait_until("it has begun anew", lambda: operator()[0] not in (0, before) and answers())
+    wait_until("it is at rest", quiet, 300)
+    return operator()[1]
 
 
 def main(what: str, seconds: str = "") -> None:
@@ -118,6 +129,7 @@ def measure(kube: Kube, clusters: int) -> dict:
     after = metrics(kube)
     counts = {bound: count - buckets(before)[bound] for bound, count in buckets(after).items()}
     looks = counts[float("inf")]
+    memory = operator()[1]
     return {
         "clusters": clusters,
         "allMadeSeconds": round(all_made, 1),
@@ -127,7 +139,8 @@ def measure(kube: Kube, clusters: int) -> dict:
             "p99AtMostMs": min(bound for bound, count in counts.items() if count >= 0.99 * looks) * 1000,
             "requests": len(audit.by_operator(audit.requests(since), NAMESPACE)),
         },
-        "memoryMiB": memory(),
+        **memory,
+        "restarted": restarted(kube, quiet),
     }
 
 

@@ -79,23 +79,37 @@ def test_an_image_is_rolled_under_load_server_by_server_and_nobody_notices(chat,
     assert {member["state"] for member in chat.status()["members"]} == {"inSync"}
 
 
-@pytest.mark.timeout(900)
-def test_an_image_that_cannot_be_pulled_stops_at_the_first_server_and_the_next_good_spec_goes_on(chat, crowd):
+def stops_at_the_first_server_and_is_undone(chat, crowd, bad: dict, words: str) -> None:
+    """Rolls an image that cannot serve, and goes back; `words` are those that tell a person what is wrong with it."""
     good = image(chat.pods("server")[0])
-    repository, tag = good.rsplit(":", 1)
     before = {pod["metadata"]["uid"] for pod in chat.pods("server") + chat.pods("ref")}
-    chat.patch(image={"repository": repository, "tag": f"{tag}-nowhere"})
+    chat.patch(image=bad)
     stuck = wait_until("it is stuck", lambda: (found := chat.condition("Progressing")).get("reason") == "RolloutStuck" and found, STUCK_SECONDS)
-    assert stuck["status"] == "False" and "papo-server-1" in stuck["message"] and "Image" in stuck["message"], stuck
+    assert stuck["status"] == "False" and "papo-server-1" in stuck["message"] and words in stuck["message"], stuck
     time.sleep(10)
     after = {pod["metadata"]["uid"] for pod in chat.pods("server") + chat.pods("ref")}
     assert len(before - after) == 1, "only the first server was replaced"
-    assert "RolloutStuck" in {event["reason"] for event in events(chat)}
+    assert chat.condition("Progressing")["reason"] == "RolloutStuck", "it still says so"
+    assert words in next(event["note"] for event in events(chat) if event["reason"] == "RolloutStuck")
     chat.patch(image=None)
     wait_until("every pod runs the good image", lambda: {image(pod) for pod in chat.pods()} == {good} and chat.is_ready(), 240)
     left = {pod["metadata"]["uid"] for pod in chat.pods("server") + chat.pods("ref")}
     assert len(before - left) == 1, "no other pod was replaced on the way back"
     unharmed(crowd.end())
+
+
+@pytest.mark.timeout(900)
+def test_an_image_that_cannot_be_pulled_stops_at_the_first_server_and_the_next_good_spec_goes_on(chat, crowd):
+    repository, tag = image(chat.pods("server")[0]).rsplit(":", 1)
+    stops_at_the_first_server_and_is_undone(chat, crowd, {"repository": repository, "tag": f"{tag}-nowhere"}, "Image")
+
+
+@pytest.mark.timeout(900)
+def test_an_image_whose_program_ends_at_once_stops_at_the_first_server_and_the_next_good_spec_goes_on(chat, crowd):
+    # The operator's image, taken by mistake: its program knows no `server`.
+    repository, tag = image(chat.pods("server")[0]).rsplit(":", 1)
+    log = "the program ended with exit code 2; `kubectl logs papo-server-1 --previous` has its last words"
+    stops_at_the_first_server_and_is_undone(chat, crowd, {"repository": f"{repository}-operator", "tag": tag}, log)
 
 
 @pytest.mark.timeout(900)

@@ -1,14 +1,14 @@
 //! An object as the operator keeps it: who owns it, and whether it says what was built.
 //!
 //! An operator of a thousand clusters keeps tens of thousands of objects. Of most, only one thing is ever asked: does it still say what
-//! was set? So what came is kept as text until that has been found once, and then as the hash of what it says; whatever changes comes
-//! whole again by the watch.
+//! was set? So of what came the leaves are kept until that has been found once, and then the hash of what it says; whatever changes
+//! comes whole again by the watch.
 
 use crate::{
     build::{self, Token},
-    compare::covers,
+    compare::Leaves,
     names,
-    resource::PodMonitor,
+    resource::{Json, PodMonitor},
 };
 use k8s_openapi::{
     api::{
@@ -21,10 +21,9 @@ use k8s_openapi::{
 };
 use kube::{Resource, ResourceExt};
 use serde::Serialize;
-use serde_json::Value;
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Mutex, PoisonError},
 };
 
 /// A kind whose objects the operator makes.
@@ -33,7 +32,10 @@ pub trait Kept: Resource<DynamicType = ()> + Serialize {
     type Read: fmt::Debug;
 
     /// Reads it, and forgets the rest.
-    fn read(self) -> Self::Read;
+    ///
+    /// # Errors
+    /// When what is read has no form in JSON.
+    fn read(self) -> Result<Self::Read, serde_json::Error>;
 }
 
 /// Whom an object belongs to.
@@ -72,8 +74,8 @@ pub struct Live<K: Kept> {
 
 /// What it says.
 enum Content {
-    /// All of it, as JSON.
-    Whole(Box<[u8]>),
+    /// All of it.
+    Whole(Leaves),
     /// At least what was built with this hash.
     Built(Box<str>),
 }
@@ -86,33 +88,32 @@ impl<K: Kept> Live<K> {
     pub fn of(object: K) -> Result<Self, serde_json::Error> {
         let owner = Owner::of(object.meta());
         // What is nobody's or somebody else's is only ever looked at for that.
-        let json = if build::owning_cluster(object.meta()).is_some() {
-            serde_json::to_vec(&object)?
+        let whole = if build::owning_cluster(object.meta()).is_some() {
+            Leaves::of(&serde_json::to_value(&object)?)
         } else {
-            Vec::new()
+            Leaves::default()
         };
         Ok(Self {
             uid: object.uid().unwrap_or_default().into(),
             going: object.meta().deletion_timestamp.is_some(),
             owner,
-            read: object.read(),
-            content: Mutex::new(Content::Whole(json.into())),
+            read: object.read()?,
+            content: Mutex::new(Content::Whole(whole)),
         })
     }
 
     /// Whether it says all that `desired` sets.
     ///
     /// # Errors
-    /// When one of the two has no form in JSON.
+    /// When what is desired has no form in JSON.
     pub fn says(&self, desired: &K) -> Result<bool, serde_json::Error> {
         let hash = desired.annotations().get(names::ANNOTATION_APPLIED_HASH);
         // What it holds is right whatever panicked.
         let mut content = self.content.lock().unwrap_or_else(PoisonError::into_inner);
         match &*content {
             Content::Built(built) => Ok(hash.is_some_and(|hash| **built == **hash)),
-            Content::Whole(json) => {
-                let live: Value = serde_json::from_slice(json)?;
-                let says = covers(&live, &serde_json::to_value(desired)?);
+            Content::Whole(live) => {
+                let says = live.cover(&serde_json::to_value(desired)?);
                 if let Some(hash) = hash.filter(|_| says) {
                     *content = Content::Built(hash.as_str().into());
                 }
@@ -143,7 +144,9 @@ macro_rules! only_compared {
         $(impl Kept for $kind {
             type Read = ();
 
-            fn read(self) {}
+            fn read(self) -> Result<(), serde_json::Error> {
+                Ok(())
+            }
         })*
     };
 }
@@ -153,15 +156,15 @@ only_compared!(ServiceAccount, ConfigMap, Service, PodDisruptionBudget, NetworkP
 impl Kept for Secret {
     type Read = Option<Token>;
 
-    fn read(self) -> Option<Token> {
-        Token::of(&self)
+    fn read(self) -> Result<Option<Token>, serde_json::Error> {
+        Ok(Token::of(&self))
     }
 }
 
 impl Kept for StatefulSet {
-    type Read = Arc<Self>;
+    type Read = Json;
 
-    fn read(mut self) -> Arc<Self> {
+    fn read(mut self) -> Result<Json, serde_json::Error> {
         trim(&mut self.metadata);
         let spec = std::mem::take(&mut self.spec);
         self.spec.replicas = spec.replicas;
@@ -172,20 +175,20 @@ impl Kept for StatefulSet {
             claim.metadata = ObjectMeta::default();
             claim.status = None;
         }
-        Arc::new(self)
+        Json::of(&self)
     }
 }
 
 impl Kept for Deployment {
-    type Read = Arc<Self>;
+    type Read = Json;
 
-    fn read(mut self) -> Arc<Self> {
+    fn read(mut self) -> Result<Json, serde_json::Error> {
         trim(&mut self.metadata);
         self.spec = Default::default();
         if let Some(status) = &mut self.status {
             status.conditions = None;
         }
-        Arc::new(self)
+        Json::of(&self)
     }
 }
 
@@ -216,7 +219,7 @@ fn trimmed(template: PodTemplateSpec) -> PodTemplateSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     fn map(hash: &str, data: &Value) -> ConfigMap {
         let owner = json!({ "apiVersion": "papo.dev/v1alpha1", "kind": "ChatCluster", "name": "papo", "uid": "u", "controller": true });
@@ -259,7 +262,7 @@ mod tests {
             "status": { "replicas": 3, "observedGeneration": 2, "updateRevision": "r2" },
         }))
         .unwrap();
-        let read = servers.clone().read();
+        let read: StatefulSet = servers.clone().read().unwrap().read().unwrap();
         assert_eq!(
             (&read.metadata.name, &read.metadata.annotations),
             (&servers.metadata.name, &servers.metadata.annotations)
