@@ -2,8 +2,9 @@
 //!
 //! The order of the kinds: the Secret first, as the pods' template depends on which token it holds; identity and settings, without
 //! which pods do not start; the nodes' Services, so that names resolve when pods first ask; StatefulSets before Deployments, as servers
-//! take longest; volumes' sizes and what tells Prometheus, which nothing waits for; clients' Services, budgets and who may connect, which matter when pods are there; the aliases last, as they may fail without harm. A kind that fails stops
-//! those after it. What is no longer wanted of a kind goes after the rest of the kind is there. Objects of one kind go at once.
+//! take longest; volumes' sizes and what tells Prometheus, which nothing waits for; clients' Services, budgets and who may connect, which
+//! matter when pods are there; the aliases last, as they may fail without harm. A kind that fails stops those after it. What is no
+//! longer wanted of a kind goes after the rest of the kind is there. Objects of one kind go at once.
 
 mod error;
 
