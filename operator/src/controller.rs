@@ -131,7 +131,8 @@ pub struct Running<S> {
     pub reconciles: S,
 }
 
-/// Starts the watches and the controller. `namespace` bounds both; `knows_pod_monitors` is whether Kubernetes does; `default_image` is for clusters that name none.
+/// Starts the watches and the controller. `namespace` bounds both; `knows_pod_monitors` is whether Kubernetes does; `default_image` is
+/// for clusters that name none.
 pub fn start(
     client: Client,
     namespace: Option<&str>,

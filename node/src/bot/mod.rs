@@ -1,8 +1,8 @@
 //! `papo bot`: a client that chats by itself (rows J01, J02), through the same [`crate::client`] as a person's.
 //!
 //! It enters under a random name, creates the initial channels when there are none, and then goes on in rounds: some messages to
-//! a random channel, one to whom it heard last in any, and a pause. Whatever fails is tried again after a growing pause, for a bot has nobody to tell. It must
-//! not know papo's servers beyond what any client of the exercise may know.
+//! a random channel, one to whom it heard last in any, and a pause. Whatever fails is tried again after a growing pause, for a bot has
+//! nobody to tell. It must not know papo's servers beyond what any client of the exercise may know.
 
 mod rounds;
 #[cfg(test)]

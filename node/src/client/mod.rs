@@ -1,8 +1,8 @@
 //! The client's side of the chat, shared by `papo chat` and `papo bot`: an ordinary ZeroMQ client on the `zeromq` crate.
 //!
-//! [`Client`] asks (REQ to a broker or a server), [`LiveStream`] listens (SUB to a proxy); both go on to the next when one dies. Each is a handle to a task that owns
-//! its socket, because with that crate a cancelled `send` loses the message and only SUB reconnects by itself: whatever
-//! fails, the task throws the socket away and makes a new one. Nothing here needs a field of papo's own, so both work
+//! [`Client`] asks (REQ to a broker or a server), [`LiveStream`] listens (SUB to a proxy); both go on to the next when one dies. Each
+//! is a handle to a task that owns its socket, because with that crate a cancelled `send` loses the message and only SUB reconnects by
+//! itself: whatever fails, the task throws the socket away and makes a new one. Nothing here needs a field of papo's own, so both work
 //! against any server of the exercise. It must not know the terminal, nor the roles and crates of papo's own servers.
 
 mod link;

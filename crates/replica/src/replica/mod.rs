@@ -3,9 +3,9 @@
 //!
 //! `requests` judges what clients ask, `reading` and `answers` make what they get, `waiting` holds the requests that cannot be
 //! decided yet, `storage` groups operations into batches for the disk, `comparing` asks the `peers` whether there is anything to
-//! fetch, `replication` fetches it, `telling` spares the others the same, `durability` decides what is shown, `confirming` has it published and answered, `members`
-//! follows who counts, `coordinating` has it decided who leads, and `keeping_time` what time it
-//! is. None of them knows a socket or a disk.
+//! fetch, `replication` fetches it, `telling` spares the others the same, `durability` decides what is shown, `confirming` has it
+//! published and answered, `members` follows who counts, `coordinating` has it decided who leads, and `keeping_time` what time it is.
+//! None of them knows a socket or a disk.
 
 mod allowance;
 mod answers;
