@@ -205,6 +205,16 @@ async fn a_stop_stores_the_exact_time_and_a_start_that_gives_none_out_changes_no
 }
 
 #[tokio::test]
+async fn a_stop_stores_what_is_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let opened = open(folder.path()).unwrap();
+    let shown = shown(&[("server-1", Boot(1), 7)]);
+    opened.storage.settle(sent(0, 0).clock, &shown);
+    drop(opened);
+    assert_eq!(open(folder.path()).unwrap().shown, shown);
+}
+
+#[tokio::test]
 async fn a_stop_does_not_take_a_lamport_ceiling_back_that_is_on_its_way_to_the_disk() {
     let folder = tempfile::tempdir().unwrap();
     let mut opened = open(folder.path()).unwrap();
